@@ -1,0 +1,67 @@
+"""Facts for tests: a workspace, a volume and a pod that are right, to be changed where a test looks."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+from workspace_managers import HOME, SHARED_CLAIM, Volume, Workspace
+
+TODAY = date(2026, 6, 15)
+
+
+def workspace(name: str = "cardio", **changes: Any) -> Workspace:
+    facts: dict[str, Any] = {
+        "display_name": "Cardio outcomes",
+        "description": "Outcomes after surgery",
+        "available_from": date(2026, 1, 1),
+        "expires": date(2026, 12, 31),
+        "grant_expires": date(2026, 12, 31),
+        "image": "example/notebook:1.0",
+    }
+    return Workspace(name=name, **{**facts, **changes})
+
+
+def volume(claim: str = "jupyter-cardio", mount_path: str = f"{HOME}/cardio", **changes: Any) -> Volume:
+    return Volume(claim=claim, mount_path=mount_path, **changes)
+
+
+def shared(**changes: Any) -> Volume:
+    facts: dict[str, Any] = {
+        "claim": SHARED_CLAIM,
+        "mount_path": f"{HOME}/shared",
+        "read_only": True,
+        "shared": True,
+    }
+    return Volume(**{**facts, **changes})
+
+
+def pod(**spec: Any) -> dict[str, Any]:
+    """A pod as KubeSpawner makes it, with the chart's personal storage on."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "jupyter-alice",
+            "labels": {"app": "jupyterhub", "component": "singleuser-server"},
+            "annotations": {"hub.jupyter.org/username": "alice"},
+        },
+        "spec": {
+            "containers": [
+                {
+                    "name": "notebook",
+                    "image": "example/notebook:1.0",
+                    "volumeMounts": [
+                        {"name": "volume-alice", "mountPath": "/home/jovyan"},
+                        {"name": "settings", "mountPath": "/etc/jupyter"},
+                    ],
+                    "resources": {"limits": {"cpu": 2}},
+                }
+            ],
+            "volumes": [
+                {"name": "volume-alice", "persistentVolumeClaim": {"claimName": "claim-alice"}},
+                {"name": "settings", "configMap": {"name": "settings"}},
+            ],
+            **spec,
+        },
+    }

@@ -1,0 +1,768 @@
+"""The watch cache against an API server that misbehaves as told.
+
+Rule A4 asks that "no answer" is never read as "nothing", rule A3 that an ended access is seen. The other tests hold
+what these two need: no event is lost, whatever happens to the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from workspace_managers.devcluster.api import EmbeddedApi
+from workspace_managers.errors import BackendUnavailable
+from workspace_managers.kube import cache as module
+from workspace_managers.kube import client
+from workspace_managers.kube.cache import WatchCache
+from workspace_managers.kube.client import Kube
+
+PATH = "/apis/xlscsde.nhs.uk/v1/namespaces/hub/analyticsworkspacebindings"
+LOG = logging.getLogger("cache-test")
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    name: str
+    user: str
+    workspace: str
+
+
+def keep(raw: Mapping[str, Any]) -> Binding | None:
+    spec = raw["spec"]
+    if spec["username"] is None:
+        return None
+    return Binding(raw["metadata"]["name"], spec["username"].casefold(), spec["workspace"])
+
+
+def keys(binding: Binding) -> Iterable[str]:
+    return (binding.user,)
+
+
+class ScriptedApi:
+    """One collection of a Kubernetes API, with history; each request may be told to go wrong.
+
+    Attributes:
+        lists, watches: What the next requests do; empty: what a sound server does.
+        requests: Every request's query, in order.
+        open: Watches that are open now.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.history: list[tuple[int, bytes]] = []
+        self.version = 100
+        self.lists: deque[str] = deque()
+        self.watches: deque[str] = deque()
+        self.requests: list[dict[str, str]] = []
+        self.open: set[asyncio.Queue[bytes | str]] = set()
+        self.port = 0
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.router.add_get(PATH, self._handle)
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            for site in tuple(self._runner.sites):  # first, so that nobody comes back while the watches are cut
+                await site.stop()
+            self.tell("reset")
+            await asyncio.sleep(0.01)
+            await self._runner.cleanup()
+            self._runner = None
+
+    def put(self, name: str, user: str | None, workspace: str = "cardio", *, told: bool = True, **more: object) -> None:
+        kind = "MODIFIED" if name in self.objects else "ADDED"
+        self.version += 1
+        self.objects[name] = {
+            "metadata": {"name": name, "resourceVersion": str(self.version)},
+            "spec": {"username": user, "workspace": workspace, **more},
+        }
+        self._tell(kind, self.objects[name], told)
+
+    def delete(self, name: str, *, told: bool = True) -> None:
+        self.version += 1
+        gone = self.objects.pop(name)
+        gone["metadata"]["resourceVersion"] = str(self.version)
+        self._tell("DELETED", gone, told)
+
+    def _tell(self, kind: str, body: Mapping[str, Any], told: bool) -> None:
+        line = json.dumps({"type": kind, "object": body}).encode() + b"\n"
+        self.history.append((self.version, line))
+        if told:
+            self.tell(line)
+
+    def tell(self, what: bytes | str) -> None:
+        """Send bytes to each open watch, or make them ``end``, ``reset`` or send ``half`` of the next event and end."""
+        for queue in self.open:
+            queue.put_nowait(what)
+
+    def bookmark(self) -> None:
+        self.version += 1
+        body = {"metadata": {"resourceVersion": str(self.version)}}
+        self.tell(json.dumps({"type": "BOOKMARK", "object": body}).encode() + b"\n")
+
+    def asked(self, *, watch: bool) -> list[dict[str, str]]:
+        return [query for query in self.requests if ("watch" in query) == watch]
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        query = dict(request.query)
+        self.requests.append(query)
+        script = self.watches if "watch" in query else self.lists
+        what = script.popleft() if script else ""
+        if what == "hang":
+            await asyncio.sleep(60)
+        if what.isdigit():
+            reason = {"410": "Expired", "403": "Forbidden"}.get(what, "InternalError")
+            return web.json_response({"kind": "Status", "code": int(what), "reason": reason}, status=int(what))
+        if what == "nonsense":
+            return web.json_response({"kind": "Namespace", "metadata": {"resourceVersion": "7"}})
+        return await self._watch(request, query, what) if "watch" in query else self._list(query)
+
+    def _list(self, query: Mapping[str, str]) -> web.Response:
+        names = sorted(self.objects)
+        start, limit = int(query.get("continue", 0)), int(query["limit"])
+        more = {"continue": str(start + limit)} if start + limit < len(names) else {}
+        items = [self.objects[name] for name in names[start : start + limit]]
+        return web.json_response({"metadata": {"resourceVersion": str(self.version), **more}, "items": items})
+
+    async def _watch(self, request: web.Request, query: Mapping[str, str], what: str) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_type = "application/json"
+        await response.prepare(request)
+        if what == "late":
+            await asyncio.sleep(0.05)
+            what = ""
+        queue: asyncio.Queue[bytes | str] = asyncio.Queue()
+        for version, line in self.history:
+            if version > int(query["resourceVersion"]):
+                queue.put_nowait(line)
+        if what == "410-event":
+            status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
+            queue.put_nowait(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
+        elif what:
+            queue.put_nowait(what)
+        self.open.add(queue)
+        try:
+            return await self._feed(request, response, queue)
+        finally:
+            self.open.discard(queue)
+
+    async def _feed(
+        self, request: web.Request, response: web.StreamResponse, queue: asyncio.Queue[bytes | str]
+    ) -> web.StreamResponse:
+        mode = ""
+        while True:
+            line = await queue.get()
+            if isinstance(line, bytes):
+                await response.write(line[: len(line) // 2] if mode else line)
+                if mode == "half-reset":
+                    await asyncio.sleep(0.02)
+                    line = "reset"
+                elif mode == "half-end":
+                    line = "end"
+                elif mode == "half-stall":
+                    await asyncio.sleep(60)
+            if line == "end":
+                return response
+            if line == "reset" and request.transport is not None:
+                request.transport.abort()
+                return response
+            if isinstance(line, str):
+                mode = line
+
+
+@pytest.fixture(autouse=True)
+def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "GRACE_SECONDS": 60.0,
+        "SETTLE_SECONDS": 0.05,
+        "PAUSE_SECONDS": (0.02, 0.1),
+        "WAKE_SECONDS": 0.05,
+        "PAGE_OBJECTS": 3,
+    }.items():
+        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(client, "TRIES", 1)
+
+
+def no_grace(monkeypatch: pytest.MonkeyPatch, *, patience: float = 0.2) -> None:
+    """As if the grace had passed; and a question waits this long."""
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(module, "FIRST_LIST_SECONDS", patience)
+    monkeypatch.setattr(module, "PATIENCE_SECONDS", patience)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[ScriptedApi]:
+    server = ScriptedApi()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def kubeconfig(url: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+        "clusters": [{"name": "test", "cluster": {"server": url}}],
+        "users": [{"name": "test", "user": {}}],
+    }
+
+
+@pytest.fixture
+async def kube(api: ScriptedApi) -> AsyncIterator[Kube]:
+    opened = Kube("hub", kubeconfig(f"http://127.0.0.1:{api.port}"))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def cache(kube: Kube) -> AsyncIterator[WatchCache[Binding]]:
+    made = WatchCache(kube, PATH, keep=keep, keys=keys, log=LOG)
+    yield made
+    await made.close()
+
+
+async def names(cache: WatchCache[Binding], user: str) -> list[str]:
+    return sorted(binding.name for binding in await cache.by_key(user))
+
+
+async def until(condition: Any, seconds: float = 3.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for is another's state, which has no event
+            await asyncio.sleep(0.005)
+
+
+async def settled(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    await cache.start()
+    await until(lambda: api.open and cache.age == 0.0)
+
+
+# Answers
+
+
+async def test_first_question_starts_the_cache_and_waits_for_the_first_list(
+    api: ScriptedApi, cache: WatchCache[Binding]
+) -> None:
+    api.put("b1", "Alice@example.org")
+    assert cache.age == float("inf")
+    assert await names(cache, "alice@example.org") == ["b1"]
+    assert await names(cache, "bob") == []
+    assert await cache.get("b1") == Binding("b1", "alice@example.org", "cardio")
+    assert await cache.get("b2") is None
+    assert await cache.keys_count("alice@example.org") == 1
+
+
+async def test_warm_answers_make_no_request(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    api.put("b1", "alice")
+    await settled(api, cache)
+    before = len(api.requests)
+    for _ in range(100):
+        assert await names(cache, "alice") == ["b1"]
+    assert len(api.requests) == before == 2
+    assert cache.age == 0.0
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 10], ids=["empty", "one", "one page", "two pages", "many pages"])
+async def test_all_pages_of_the_list_are_kept(api: ScriptedApi, cache: WatchCache[Binding], count: int) -> None:
+    for number in range(count):
+        api.put(f"b{number}", "alice" if number % 2 else "bob")
+    await settled(api, cache)
+    assert len(cache) == count
+    assert await cache.keys_count("alice") == count // 2
+    assert {query["limit"] for query in api.asked(watch=False)} == {"3"}
+
+
+async def test_watch_starts_from_the_list_with_bookmarks_and_a_time_limit(
+    api: ScriptedApi, cache: WatchCache[Binding]
+) -> None:
+    api.put("b1", "alice")
+    await settled(api, cache)
+    (query,) = api.asked(watch=True)
+    assert query["resourceVersion"] == "101"
+    assert query["allowWatchBookmarks"] == "true"
+    assert 300 <= int(query["timeoutSeconds"]) <= 600
+
+
+async def test_change_between_two_pages_is_not_lost(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pages of this server are no snapshot: the version of the first one is what the watch must go from."""
+    for number in range(5):
+        api.put(f"b{number}", "alice")
+    pages = api._list
+
+    def listed(query: Mapping[str, str]) -> web.Response:
+        answer = pages(query)
+        if "continue" not in query:
+            api.put("b0", "bob")
+        return answer
+
+    monkeypatch.setattr(api, "_list", listed)
+    await settled(api, cache)
+    assert await names(cache, "alice") == ["b1", "b2", "b3", "b4"]
+    assert await names(cache, "bob") == ["b0"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 30])
+async def test_key_with_many_objects_gains_and_loses_them(
+    api: ScriptedApi, cache: WatchCache[Binding], count: int
+) -> None:
+    for number in range(count):
+        api.put(f"b{number:02}", "alice")
+    await settled(api, cache)
+    for number in range(count):
+        assert await cache.keys_count("alice") == count - number
+        api.delete(f"b{number:02}")
+        await until(lambda left=count - number - 1: len(cache) == left)
+    assert await names(cache, "alice") == []
+    assert cache._content is not None
+    assert cache._content._index == {}
+
+
+async def test_moved_object_leaves_its_old_key(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    """Rule A2: an access that now names another person is not the first one's any more."""
+    api.put("b1", "alice")
+    api.put("b2", "alice")
+    await settled(api, cache)
+    api.put("b1", "bob")
+    api.put("b3", "bob")
+    await until(lambda: len(cache) == 3)
+    assert await names(cache, "alice") == ["b2"]
+    assert await names(cache, "bob") == ["b1", "b3"]
+
+
+async def test_revocation_event_removes(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    """Rule A3."""
+    api.put("b1", "alice")
+    await settled(api, cache)
+    api.delete("b1")
+    await until(lambda: len(cache) == 0)
+    assert await names(cache, "alice") == []
+    assert await cache.get("b1") is None
+
+
+async def test_object_that_is_not_kept_any_more_is_forgotten(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    api.put("b1", "alice")
+    await settled(api, cache)
+    api.put("b1", None)
+    await until(lambda: len(cache) == 0)
+    assert cache.skipped == 0
+
+
+async def test_broken_keep_hides_only_its_own_object(
+    api: ScriptedApi, cache: WatchCache[Binding], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Rule F3; and an access whose new text cannot be read grants nothing."""
+    for name in ("b1", "b2", "b3"):
+        api.put(name, "alice")
+    api.objects["b2"]["spec"] = {"username": 7 * "x" * 500}
+    await settled(api, cache)
+    assert await names(cache, "alice") == ["b1", "b3"]
+    assert "'b2' is left out: KeyError" in caplog.text
+    del api.objects["b3"]["spec"]
+    api._tell("MODIFIED", api.objects["b3"], True)
+    await until(lambda: len(cache) == 1)
+    assert await names(cache, "alice") == ["b1"]
+    assert cache.skipped == 2
+    assert all(len(record.getMessage()) < 600 for record in caplog.records)
+
+
+async def test_thousand_broken_objects_do_not_flood_the_log(
+    api: ScriptedApi, cache: WatchCache[Binding], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAGE_OBJECTS", 500)
+    for number in range(1000):
+        api.put(f"b{number}", "alice")
+        del api.objects[f"b{number}"]["spec"]
+    api.put("good", "alice")
+    await settled(api, cache)
+    assert await names(cache, "alice") == ["good"]
+    assert cache.skipped == 1000
+    assert len(caplog.records) == module.WARNINGS_PER_MINUTE
+
+
+# The watch ends, breaks, falls silent
+
+
+async def test_clean_end_watches_again_from_the_last_version(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    await settled(api, cache)
+    api.put("b1", "alice")
+    api.bookmark()
+    await until(lambda: len(cache) == 1)
+    api.tell("end")
+    await until(lambda: len(api.asked(watch=True)) == 2)
+    assert api.asked(watch=True)[1]["resourceVersion"] == "102"
+    assert len(api.asked(watch=False)) == 1
+    assert cache.faults == 0
+
+
+@pytest.mark.parametrize("what", ["reset", "end"])
+async def test_event_during_the_gap_is_not_lost(api: ScriptedApi, cache: WatchCache[Binding], what: str) -> None:
+    api.put("b1", "alice")
+    await settled(api, cache)
+    api.tell(what)
+    api.delete("b1", told=False)
+    api.put("b2", "alice", told=False)
+    await until(lambda: cache._version == "103")
+    assert await names(cache, "alice") == ["b2"]
+    assert cache.relists == 0
+
+
+@pytest.mark.parametrize("how", ["half-reset", "half-end", "half-stall"])
+async def test_half_sent_line_loses_nothing(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.1)
+    api.put("b1", "alice")
+    await settled(api, cache)
+    api.tell(how)
+    api.delete("b1")
+    await until(lambda: len(cache) == 0)
+    assert [query["resourceVersion"] for query in api.asked(watch=True)] == ["101", "101"]
+    assert (cache.faults, cache.relists) == (1, 0)
+
+
+async def test_unreadable_line_is_asked_for_again_and_in_the_end_listed(
+    api: ScriptedApi, cache: WatchCache[Binding], caplog: pytest.LogCaptureFixture
+) -> None:
+    api.put("b1", "alice")
+    await settled(api, cache)
+    api.put("b2", "alice", told=False)
+    api.history[-1] = (api.version, b'{"type": "ADDED", "object": {"secret\n')
+    api.tell("reset")
+    await until(lambda: cache.relists == 1)
+    assert await names(cache, "alice") == ["b1", "b2"]
+    assert [query["resourceVersion"] for query in api.asked(watch=True)[:4]] == ["101"] * 4
+    assert "secret" not in caplog.text
+
+
+async def test_line_over_many_chunks_and_many_lines_in_one(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    await settled(api, cache)
+    api.put("big", "alice", comments="ü" * 1_000_000)
+    for number in range(50):
+        api.put(f"b{number}", "bob", told=False)
+    api.tell(b"".join(line for version, line in api.history[1:]))
+    await until(lambda: len(cache) == 51)
+    assert await cache.keys_count("bob") == 50
+    assert cache.faults == 0
+
+
+async def test_silent_connection_is_given_up(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
+    api.put("b1", "alice")
+    await settled(api, cache)
+    api.delete("b1", told=False)  # the connection is open, and tells nothing
+    api.watches.extend(["hang"])
+    await until(lambda: cache.faults == 1)
+    assert "Timeout" in cache._problem
+    assert cache.age >= 0.2, "a connection that fell silent was good until its last sign of life, not until its end"
+    await until(lambda: len(cache) == 0)
+
+
+async def test_watch_that_hangs_before_it_opens_is_given_up(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "OPEN_SECONDS", 0.1)
+    api.watches.extend(["hang", "hang"])
+    await settled(api, cache)
+    assert len(api.asked(watch=True)) == 3
+
+
+@pytest.mark.parametrize("status", ["500", "429", "403"])
+async def test_refused_watch_is_tried_again_without_a_list(
+    api: ScriptedApi, cache: WatchCache[Binding], status: str
+) -> None:
+    api.watches.extend([status] * 3)
+    await settled(api, cache)
+    assert len(api.asked(watch=True)) == 4
+    assert len(api.asked(watch=False)) == 1
+    assert cache.faults == 3
+
+
+# The place in the history is lost
+
+
+@pytest.mark.parametrize("how", ["410", "410-event"])
+async def test_relist_after_410_drops_what_vanished(api: ScriptedApi, cache: WatchCache[Binding], how: str) -> None:
+    for name in ("b1", "b2"):
+        api.put(name, "alice")
+    await settled(api, cache)
+    unchanged = await cache.get("b2")
+    api.watches.append(how)
+    api.history.clear()
+    api.tell("reset")
+    api.delete("b1", told=False)
+    api.put("b3", "bob", told=False)
+    api.history.clear()
+    await until(lambda: cache.relists == 1)
+    assert await names(cache, "alice") == ["b2"]
+    assert await names(cache, "bob") == ["b3"]
+    assert await cache.get("b2") is unchanged
+    assert len(api.asked(watch=False)) == 2
+
+
+async def test_readers_see_the_old_or_the_new_content_during_a_relist(
+    api: ScriptedApi, cache: WatchCache[Binding]
+) -> None:
+    for number in range(60):
+        api.put(f"b{number:02}", "alice", "old")
+    await settled(api, cache)
+    seen = set()
+
+    async def read() -> None:
+        while cache.relists == 0:
+            seen.add(tuple(sorted({(one.workspace) for one in await cache.by_key("alice")})))
+            await asyncio.sleep(0)
+
+    reader = asyncio.create_task(read())
+    for number in range(60):
+        api.put(f"b{number:02}", "alice", "new", told=False)
+    api.history.clear()
+    api.watches.append("410")
+    api.tell("reset")
+    await reader
+    seen.add(tuple({one.workspace for one in await cache.by_key("alice")}))
+    assert seen == {("old",), ("new",)}
+
+
+async def test_continue_token_that_expires_restarts_the_list(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    for number in range(8):
+        api.put(f"b{number}", "alice")
+    api.lists.extend(["", "", "410"])
+    await settled(api, cache)
+    assert await cache.keys_count("alice") == 8
+    assert [query.get("continue") for query in api.asked(watch=False)] == [None, "3", "6", None, "3", "6"]
+
+
+async def test_fault_of_a_plugin_in_the_index_lists_again(api: ScriptedApi, kube: Kube) -> None:
+    """A fault in the middle of a change may leave the index wrong: the whole content is made anew."""
+    wrong: list[str] = []
+    cache = WatchCache(kube, PATH, keep=keep, keys=lambda one: (one.user, *wrong), log=LOG)
+    api.put("b1", "alice")
+    await settled(api, cache)
+    wrong.append("other")
+    api.delete("b1")
+    await until(lambda: len(api.asked(watch=False)) == 2)
+    assert await names(cache, "alice") == []
+    await cache.close()
+
+
+# No answer
+
+
+async def test_api_gone_past_the_grace_is_unavailable_and_comes_back(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule A4: no answer is never "nothing"."""
+    api.put("b1", "alice")
+    await settled(api, cache)
+    await api.stop()
+    await until(lambda: cache.age > 0.0)
+    assert await names(cache, "alice") == ["b1"], "the seconds of a usual reconnect disturb nobody"
+    no_grace(monkeypatch)
+    with pytest.raises(
+        BackendUnavailable, match=r"was last known current \d+ s ago; the last fault: Client\w+"
+    ) as info:
+        await cache.by_key("alice")
+    assert PATH in str(info.value)
+    assert 0.2 <= cache.age < 60
+    assert len(cache) == 1
+
+    api.delete("b1", told=False)
+    await api.start()
+    await until(lambda: len(cache) == 0)
+    no_grace(monkeypatch, patience=5.0)
+    assert await names(cache, "alice") == []
+    assert cache.relists == 0
+
+
+async def test_reopened_watch_does_not_vouch_before_the_gap_has_come_in(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule A3: an access that ended while the API was out of reach is not seen as open when it is back."""
+    no_grace(monkeypatch, patience=5.0)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.2)
+    api.put("b1", "alice")
+    await settled(api, cache)
+    await api.stop()
+    await until(lambda: cache.age > 0.0)
+    question = asyncio.create_task(cache.by_key("alice"))
+    api.delete("b1", told=False)
+    api.watches.append("late")
+    await api.start()
+    assert await question == []
+
+
+async def test_question_waits_for_the_reconnect(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_grace(monkeypatch, patience=5.0)
+    api.put("b1", "alice")
+    await settled(api, cache)
+    await api.stop()
+    await until(lambda: cache.age > 0.0)
+    question = asyncio.create_task(cache.by_key("alice"))
+    await asyncio.sleep(0.05)
+    await api.start()
+    assert len(await question) == 1
+
+
+async def test_question_cuts_a_long_pause_short(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_grace(monkeypatch, patience=5.0)
+    monkeypatch.setattr(module, "PAUSE_SECONDS", (60.0, 60.0))
+    monkeypatch.setattr("workspace_managers.kube.cache.random.uniform", lambda low, high: high)
+    await settled(api, cache)
+    api.tell("reset")
+    await until(lambda: not api.open)
+    assert await names(cache, "alice") == []
+
+
+@pytest.mark.parametrize("what", ["500", "403", "hang", "nonsense"])
+async def test_nothing_listed_is_unavailable_never_empty(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Rule A4."""
+    no_grace(monkeypatch)
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.5)
+    api.lists.extend([what] * 100)
+    api.put("b1", "alice")
+    for question in (cache.by_key("alice"), cache.get("b1"), cache.keys_count("alice")):
+        with pytest.raises(BackendUnavailable, match="is not listed yet; the last fault: ") as info:
+            await question
+        assert len(str(info.value)) < 500
+    api.lists.clear()
+    no_grace(monkeypatch, patience=5.0)
+    assert await names(cache, "alice") == ["b1"]
+
+
+async def test_outage_writes_few_log_lines(
+    api: ScriptedApi, cache: WatchCache[Binding], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await settled(api, cache)
+    api.watches.extend(["500"] * 20)
+    api.tell("reset")
+    await until(lambda: cache.faults == 21)
+    await until(lambda: cache.age == 0.0)
+    lines = [record.getMessage() for record in caplog.records if record.name == LOG.name]
+    assert len(lines) == 6
+    assert "fault 16" in lines[4]
+    assert "watched again after 21 faults" in lines[5]
+
+
+# The end
+
+
+async def test_close_leaves_no_task_and_no_connection(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    before = asyncio.all_tasks()
+    api.put("b1", "alice")
+    await settled(api, cache)
+    await cache.close()
+    await cache.close()
+    await until(lambda: not api.open)
+    await until(lambda: {task for task in asyncio.all_tasks() - before if "cache" in task.get_name()} == set())
+    assert len(cache) == 0
+    assert cache.age == float("inf")
+    await cache.start()
+    with pytest.raises(BackendUnavailable, match="is closed"):
+        await cache.by_key("alice")
+    assert len(api.requests) == 2
+
+
+async def test_close_answers_those_who_wait(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    api.lists.extend(["hang"])
+    question = asyncio.create_task(cache.by_key("alice"))
+    await until(lambda: api.requests)
+    await cache.close()
+    with pytest.raises(BackendUnavailable, match="is closed"):
+        await question
+
+
+async def test_close_before_the_start_does_nothing(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    await cache.close()
+    with pytest.raises(BackendUnavailable, match="is closed"):
+        await cache.get("b1")
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("state", ["watching", "pausing", "listing"])
+async def test_cancelled_task_ends(api: ScriptedApi, cache: WatchCache[Binding], state: str) -> None:
+    """A hub that ends cancels every task."""
+    if state == "listing":
+        api.lists.append("hang")
+        await cache.start()
+        await until(lambda: api.requests)
+    else:
+        await settled(api, cache)
+    if state == "pausing":
+        await api.stop()
+        await until(lambda: cache.faults > 0)
+    assert cache._task is not None
+    cache._task.cancel()
+    await asyncio.wait([cache._task], timeout=2)
+    assert cache._task.cancelled()
+    with pytest.raises(BackendUnavailable, match="is closed"):
+        await cache.by_key("alice")
+
+
+# The embedded API
+
+
+async def test_embedded_api_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "TRIES", 3)  # a pooled connection may have ended with the server
+    server = EmbeddedApi(namespaces=("hub",), bookmark_seconds=0.1, history=5)
+    kube = Kube("hub", kubeconfig(await server.start()))
+    cache = WatchCache(kube, PATH, keep=keep, keys=keys, log=LOG)
+
+    def binding(name: str, user: str) -> dict[str, Any]:
+        return {
+            "apiVersion": "xlscsde.nhs.uk/v1",
+            "kind": "AnalyticsWorkspaceBinding",
+            "metadata": {"name": name},
+            "spec": {"username": user, "workspace": "cardio", "expires": "2030-01-01", "comments": "made by a test"},
+        }
+
+    try:
+        for number in range(7):
+            await kube.create(PATH, binding(f"b{number}", "Alice"))
+        assert await cache.keys_count("alice") == 7
+        await until(lambda: cache.age == 0.0)
+        await kube.merge_patch(f"{PATH}/b0", {"spec": {"username": "bob"}})
+        await until(lambda: cache._content is not None and cache._content.names("bob"))
+        server.drop_watches()
+        await kube.create(PATH, binding("b7", "Alice"))
+        await until(lambda: len(cache) == 8)
+        assert cache.relists == 0
+
+        port = int(server.url.rsplit(":", 1)[1])
+        await server.stop()
+        await server.start(port=port)
+        for number in range(8, 20):
+            await kube.create(PATH, binding(f"b{number}", "Alice"))
+        server.compact()
+        await until(lambda: len(cache) == 20)
+        assert await cache.keys_count("alice") == 19
+    finally:
+        await cache.close()
+        await kube.close()
+        await server.stop()

@@ -1,0 +1,203 @@
+"""The pod that a workspace gets (S1, S4, S5)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.factories import pod, shared, volume, workspace
+from workspace_managers import Resources, StorageRefused
+from workspace_managers.names import volume_name
+from workspace_managers.pods import is_label, is_reserved_label, rebuild
+
+VOLUMES = [volume(), shared()]
+
+
+def claims_of(rebuilt: dict[str, Any]) -> dict[str, str]:
+    return {
+        each["name"]: each["persistentVolumeClaim"]["claimName"]
+        for each in rebuilt["spec"]["volumes"]
+        if "persistentVolumeClaim" in each
+    }
+
+
+def mounts_of(container: dict[str, Any]) -> dict[str, str]:
+    return {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+
+
+def test_pod_has_exactly_the_workspaces_claims() -> None:
+    """S1: personal storage is off, the workspace's own is on, settings stay."""
+    rebuilt = rebuild(pod(), workspace(), VOLUMES)
+    assert set(claims_of(rebuilt).values()) == {"jupyter-cardio", "jupyter-shared"}
+    notebook = rebuilt["spec"]["containers"][0]
+    assert mounts_of(notebook) == {
+        "/etc/jupyter": "settings",
+        "/home/jovyan/cardio": volume_name("jupyter-cardio"),
+        "/home/jovyan/shared": volume_name("jupyter-shared"),
+    }
+    read_only = {each["mountPath"]: each.get("readOnly") for each in notebook["volumeMounts"]}
+    assert read_only["/home/jovyan/shared"] is True
+    assert read_only["/home/jovyan/cardio"] is False
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"persistentVolumeClaim": {"claimName": "other"}},
+        {"hostPath": {"path": "/"}},
+        {"nfs": {"server": "x", "path": "/"}},
+        {"csi": {"driver": "x"}},
+        {"ephemeral": {"volumeClaimTemplate": {}}},
+        {"image": {"reference": "x"}},
+        {"aKindOfTomorrow": {}},
+        {},
+        {"emptyDir": {}, "hostPath": {"path": "/"}},
+    ],
+    ids=lambda kind: "+".join(kind) or "none",
+)
+@pytest.mark.parametrize("place", ["containers", "initContainers", "ephemeralContainers"])
+def test_foreign_storage_is_off_every_container(kind: dict[str, Any], place: str) -> None:
+    """S1: whatever could hold somebody's files is taken off, init containers too."""
+    document = pod()
+    document["spec"]["volumes"].append({"name": "foreign", **kind})
+    other = {
+        "name": "other",
+        "volumeMounts": [{"name": "foreign", "mountPath": "/x"}],
+        "volumeDevices": [{"name": "foreign"}],
+    }
+    document["spec"].setdefault(place, []).append(other)
+    rebuilt = rebuild(document, workspace(), VOLUMES)
+    assert "foreign" not in {each["name"] for each in rebuilt["spec"]["volumes"]}
+    container = rebuilt["spec"][place][-1]
+    assert container["volumeMounts"] == []
+    assert "volumeDevices" not in container
+
+
+@pytest.mark.parametrize("kind", ["configMap", "secret", "emptyDir", "projected", "downwardAPI"])
+def test_volume_that_passes_with_the_pod_stays(kind: str) -> None:
+    """S1."""
+    document = pod()
+    document["spec"]["volumes"].append({"name": "kept", kind: {}})
+    document["spec"]["containers"][0]["volumeMounts"].append({"name": "kept", "mountPath": "/kept"})
+    rebuilt = rebuild(document, workspace(), VOLUMES)
+    assert {"name": "kept", kind: {}} in rebuilt["spec"]["volumes"]
+    assert "/kept" in mounts_of(rebuilt["spec"]["containers"][0])
+
+
+def test_what_came_in_is_not_changed() -> None:
+    """S5: nothing of this start can reach the next one through the pod that KubeSpawner made."""
+    document = pod()
+    before = copy.deepcopy(document)
+    rebuild(document, workspace(labels={"a": "b"}, node_selector={"c": "d"}, tolerations=({"key": "e"},)), VOLUMES)
+    assert document == before
+
+
+def test_mount_of_the_hubs_own_in_the_way_is_refused() -> None:
+    """S1."""
+    document = pod()
+    document["spec"]["volumes"].append({"name": "kept", "emptyDir": {}})
+    document["spec"]["containers"][0]["volumeMounts"].append({"name": "kept", "mountPath": "/home/jovyan/cardio"})
+    with pytest.raises(StorageRefused, match="cover each other"):
+        rebuild(document, workspace(), VOLUMES)
+
+
+def test_pod_without_a_notebook_is_refused() -> None:
+    """S1: there is nothing certain to mount in."""
+    with pytest.raises(StorageRefused, match="no container 'notebook'"):
+        rebuild(pod(containers=[{"name": "other"}]), workspace(), VOLUMES)
+
+
+def test_only_the_notebook_gets_the_workspace() -> None:
+    document = pod()
+    document["spec"]["containers"].append({"name": "sidecar"})
+    assert rebuild(document, workspace(), VOLUMES)["spec"]["containers"][1]["volumeMounts"] == []
+
+
+def test_one_claim_mounted_twice_is_one_volume() -> None:
+    rebuilt = rebuild(pod(), workspace(), [volume(), volume(mount_path="/mnt/again")])
+    assert list(claims_of(rebuilt).values()) == ["jupyter-cardio"]
+    assert "/mnt/again" in mounts_of(rebuilt["spec"]["containers"][0])
+
+
+def test_labels_never_replace_the_hubs_own() -> None:
+    labels = {
+        "component": "proxy",
+        "app": "x",
+        "team": "heart",
+        "workspace": "other",
+        "hub.jupyter.org/network-access-proxy-api": "true",
+    }
+    rebuilt = rebuild(pod(), workspace(labels=labels), VOLUMES)
+    assert rebuilt["metadata"]["labels"] == {
+        "app": "jupyterhub",
+        "component": "singleuser-server",
+        "team": "heart",
+        "workspace": "cardio",
+    }
+    assert is_reserved_label("hub.jupyter.org/network-access-hub")
+
+
+def test_long_workspace_name_is_a_legal_label_and_whole_in_the_annotation() -> None:
+    """S4."""
+    name = "a" * 253
+    metadata = rebuild(pod(), workspace(name), [volume()])["metadata"]
+    assert len(metadata["labels"]["workspace"]) == 63
+    assert metadata["annotations"]["workspace-managers/workspace"] == name
+
+
+def test_node_selector_tolerations_and_other_resources_are_added() -> None:
+    asked = workspace(
+        node_selector={"pool": "gpu"},
+        tolerations=({"key": "gpu", "operator": "Exists"},),
+        resources=Resources(requests={"memory": "1Gi"}, limits={"nvidia.com/gpu": "1", "cpu": "4"}),
+    )
+    spec = rebuild(pod(nodeSelector={"zone": "a"}, tolerations=[{"key": "user"}]), asked, VOLUMES)["spec"]
+    assert spec["nodeSelector"] == {"zone": "a", "pool": "gpu"}
+    assert [each["key"] for each in spec["tolerations"]] == ["user", "gpu"]
+    # CPU and memory come with the profile.
+    assert spec["containers"][0]["resources"] == {"limits": {"cpu": 2, "nvidia.com/gpu": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "legal"),
+    [
+        ("a", "b", True),
+        ("a", "", True),
+        ("x.org/a_b.c", "A", True),
+        ("a" * 63, "b" * 63, True),
+        ("a" * 64, "b", False),
+        ("a", "b" * 64, False),
+        ("-a", "b", False),
+        ("X.org/a", "b", False),
+        ("a/b/c", "b", False),
+        ("/a", "b", False),
+        ("", "b", False),
+        ("a", "b c", False),
+        ("a", 1, False),
+    ],
+)
+def test_label(key: object, value: object, legal: bool) -> None:
+    assert is_label(key, value) is legal
+
+
+KINDS = st.sampled_from(["persistentVolumeClaim", "hostPath", "configMap", "secret", "emptyDir", "nfs", "csi"])
+
+
+@given(st.lists(st.tuples(KINDS, st.booleans()), max_size=6))
+def test_whatever_the_hub_put_on_only_the_own_claims_are_left(kinds: list[tuple[str, bool]]) -> None:
+    """S1, for any pod."""
+    document = pod(volumes=[], initContainers=[{"name": "init"}])
+    for number, (kind, in_init) in enumerate(kinds):
+        document["spec"]["volumes"].append({"name": f"v{number}", kind: {"claimName": "other"}})
+        container = document["spec"]["initContainers" if in_init else "containers"][0]
+        container.setdefault("volumeMounts", []).append({"name": f"v{number}", "mountPath": f"/v{number}"})
+    rebuilt = rebuild(document, workspace(), VOLUMES)
+    assert sorted(claims_of(rebuilt).values()) == ["jupyter-cardio", "jupyter-shared"]
+    names = {each["name"] for each in rebuilt["spec"]["volumes"]}
+    for container in (*rebuilt["spec"]["containers"], *rebuilt["spec"]["initContainers"]):
+        assert set(mounts_of(container).values()) <= names
+    assert not {"hostPath", "nfs", "csi"} & {key for each in rebuilt["spec"]["volumes"] for key in each}

@@ -1,0 +1,54 @@
+"""Workspace managers for JupyterHub on Kubernetes: which workspaces a person may open, and which storage each one
+gets.
+
+What a plugin may import is what ``__all__`` lists; everything else may change without notice.
+"""
+
+from .access import in_scope, parse_day, require_open
+from .errors import (
+    AccessDenied,
+    BackendUnavailable,
+    ConfigurationError,
+    StorageRefused,
+    WorkspaceManagerError,
+    quote,
+)
+from .kube.cache import WatchCache
+from .kube.client import ApiError
+from .manager import INTERFACE_VERSION, Context, WorkspaceManager
+from .models import Resources, User, Volume, Workspace
+from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_name
+from .pods import is_label
+from .quantities import quantity_value
+from .settings import Settings
+from .storage import check_volumes
+
+__all__ = [
+    "HOME",
+    "INTERFACE_VERSION",
+    "SHARED_CLAIM",
+    "SHARED_NAME",
+    "AccessDenied",
+    "ApiError",
+    "BackendUnavailable",
+    "ConfigurationError",
+    "Context",
+    "Resources",
+    "Settings",
+    "StorageRefused",
+    "User",
+    "Volume",
+    "WatchCache",
+    "Workspace",
+    "WorkspaceManager",
+    "WorkspaceManagerError",
+    "check_volumes",
+    "default_claim",
+    "in_scope",
+    "is_label",
+    "is_name",
+    "parse_day",
+    "quantity_value",
+    "quote",
+    "require_open",
+]

@@ -1,0 +1,76 @@
+"""What can go wrong, and who reads which part of it.
+
+Always true here: ``str(error)`` is for the log, bounded and free of secrets; ``user_message`` is a plain sentence
+for the person in front of the page, and names nothing that is not theirs (rule A4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+LOG_LIMIT = 200
+NO_DATA_LOST = "Nothing that you have saved is lost."
+
+
+def quote(value: object, limit: int = LOG_LIMIT) -> str:
+    """Show a value that was not written by us in a log line: escaped, on one line, at most ``limit`` characters."""
+    text = value if isinstance(value, str) else repr(value)
+    shown = ascii(text[: limit + 1])
+    return shown if len(text) <= limit else f"{text[:limit]!a}... ({len(text)} characters)"
+
+
+class WorkspaceManagerError(Exception):
+    """The root: catch it to catch everything that this product raises on purpose.
+
+    Args:
+        message: For the log: what was found, what is accepted, what to do next.
+        user_message: For the user; the class has a sentence of its own when it is left out.
+    """
+
+    default_user_message = f"Something went wrong. {NO_DATA_LOST} Please tell the people who run this service."
+
+    def __init__(self, message: str, *, user_message: str | None = None) -> None:
+        super().__init__(message)
+        self.user_message = user_message or self.default_user_message
+
+
+class ConfigurationError(WorkspaceManagerError):
+    """The hub must not start (rules L1 to L3).
+
+    Attributes:
+        problems: Every problem found, one sentence each.
+    """
+
+    def __init__(self, problems: str | Iterable[str]) -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class AccessDenied(WorkspaceManagerError):
+    """The answer is no: not this user's workspace, not open today, or no such workspace.
+
+    A denial never tells which of these it was for a workspace that is not the user's own.
+    """
+
+    default_user_message = (
+        "This workspace is not open to you. It may have closed, or your access may have ended. "
+        f"{NO_DATA_LOST} Choose another workspace, or ask the lead of your project."
+    )
+
+
+class StorageRefused(AccessDenied):
+    """The workspace is the user's, but its storage is not certain to be its own (rules S1 to S4)."""
+
+    default_user_message = (
+        "This workspace was not started, because its storage could not be confirmed as its own. "
+        f"{NO_DATA_LOST} Please tell the people who run this service."
+    )
+
+
+class BackendUnavailable(WorkspaceManagerError):
+    """There is no answer now: the backend did not answer, or not in time. Never to be read as "no workspaces"."""
+
+    default_user_message = (
+        "Your workspaces cannot be looked up at the moment. "
+        f"{NO_DATA_LOST} Please try again in a few minutes; if it goes on, tell the people who run this service."
+    )

@@ -1,0 +1,134 @@
+"""What the spawn form shows: workspaces as cards, in words (rules F1 and F2).
+
+Always true here: pure data in, pure data out. Texts are still the authors' own: the template that prints a card
+escapes them, and nothing here makes HTML.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+
+from . import quantities
+from .access import Availability, availability, last_day
+from .models import Workspace
+
+CLOSING_SOON_DAYS = 14
+DISPLAY_LIMIT = 200
+DESCRIPTION_LIMIT = 5000
+STANDARD = "standard"
+# Bidirectional overrides let one title pass for another.
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+_ORDER = {Availability.OPEN: 0, Availability.FUTURE: 1, Availability.EXPIRED: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One workspace on the form.
+
+    Attributes:
+        slug: The value that choosing it sends: the workspace's name.
+        title: Display name, or the name where that is blank.
+        description: Free text; line breaks are the author's.
+        image: Container image.
+        cpu: CPU in words.
+        memory: Memory in words.
+        folder: Name of its folder in the home directory.
+        state: ``open``, ``future`` or ``expired``.
+        when: The state in words, such as "Closes in 6 days".
+        closing_soon: Whether ``when`` deserves to stand out.
+    """
+
+    slug: str
+    title: str
+    description: str
+    image: str
+    cpu: str
+    memory: str
+    folder: str
+    state: str
+    when: str
+    closing_soon: bool
+
+    @property
+    def selectable(self) -> bool:
+        """Only an open workspace can be chosen."""
+        return self.state == Availability.OPEN.value
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """All cards of a user: open ones first by title, then those that open later by date, then expired ones."""
+
+    cards: tuple[Card, ...]
+
+    @property
+    def openable(self) -> tuple[Card, ...]:
+        """The cards that can be chosen."""
+        return tuple(card for card in self.cards if card.selectable)
+
+    def preselected(self, last_used: object) -> str | None:
+        """The slug that is checked at first: the last one used where it is still open, else the first."""
+        slugs = [card.slug for card in self.openable]
+        return last_used if isinstance(last_used, str) and last_used in slugs else next(iter(slugs), None)
+
+
+def build_form(workspaces: Iterable[Workspace], today: date) -> Form:
+    """Make the form for a user's grants, one a workspace (``access.best_grants``)."""
+
+    def place(workspace: Workspace) -> tuple[int, date, str, str]:
+        state = availability(workspace, today)
+        opens = workspace.available_from if state is Availability.FUTURE else date.min
+        return _ORDER[state], opens, workspace.display_name.casefold(), workspace.name
+
+    return Form(tuple(_card(workspace, today) for workspace in sorted(workspaces, key=place)))
+
+
+def _card(workspace: Workspace, today: date) -> Card:
+    state = availability(workspace, today)
+    days_left = (last_day(workspace) - today).days
+    asked = {**workspace.resources.requests, **workspace.resources.limits}
+    return Card(
+        slug=workspace.name,
+        title=_clean(workspace.display_name, DISPLAY_LIMIT) or workspace.name,
+        description=_clean(workspace.description, DESCRIPTION_LIMIT, keep="\n"),
+        image=_clean(workspace.image, DISPLAY_LIMIT),
+        cpu=quantities.cores_in_words(asked["cpu"]) if "cpu" in asked else STANDARD,
+        memory=quantities.memory_in_words(asked["memory"]) if "memory" in asked else STANDARD,
+        folder=workspace.name,
+        state=state.value,
+        when=_when(state, workspace, days_left),
+        closing_soon=state is Availability.OPEN and days_left <= CLOSING_SOON_DAYS,
+    )
+
+
+def _when(state: Availability, workspace: Workspace, days_left: int) -> str:
+    if state is Availability.EXPIRED:
+        return f"Expired {in_words(last_day(workspace))}"
+    if state is Availability.FUTURE:
+        return f"Opens {in_words(workspace.available_from)}"
+    if days_left > CLOSING_SOON_DAYS:
+        return f"Open until {in_words(last_day(workspace))}"
+    return {0: "Closes today", 1: "Closes tomorrow"}.get(days_left, f"Closes in {days_left} days")
+
+
+def in_words(day: date) -> str:
+    """A date as "7 January 2030"; never by the server's locale, which is not the reader's."""
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+
+def _clean(text: str, limit: int, keep: str = "") -> str:
+    lines = re.sub(r"\n{3,}", "\n\n", text.replace("\r\n", "\n").replace("\r", "\n"))
+    shown = "".join(" " if _is_hidden(ch) and ch not in keep else ch for ch in lines[: limit + 1])
+    return shown.strip() if len(shown) <= limit else shown[:limit].strip() + "…"
+
+
+def _is_hidden(ch: str) -> bool:
+    return ch in _BIDI or unicodedata.category(ch) in ("Cc", "Cs")

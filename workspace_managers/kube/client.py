@@ -1,0 +1,241 @@
+"""One door to the Kubernetes API, for everything that the framework and its plugins ask of it.
+
+Always true here: nothing connects before the first call; each request ends in bounded time; a request that gets
+no certain answer is ``BackendUnavailable``, and one that is refused is ``ApiError`` with the server's own status.
+Requests are repeated only after an outcome that is safe to repeat, and every caller takes 409 and 404 as answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+from kubernetes_asyncio import client, config
+from kubernetes_asyncio.client.exceptions import ApiException
+
+from ..errors import BackendUnavailable, quote
+
+REQUEST_SECONDS = 5.0
+"""Longest time for one try of one request."""
+TRIES = 3
+CONNECT_SECONDS = 5.0
+_REPEATABLE = frozenset({408, 429, 500, 502, 503, 504})
+_PATH = re.compile(r"(/[A-Za-z0-9][-A-Za-z0-9._]*)+", re.ASCII)
+_MERGE_PATCH = "application/merge-patch+json"
+
+T = TypeVar("T")
+
+
+class ApiError(BackendUnavailable):
+    """The API server answered a request with an error, such as 404 or 409.
+
+    Whoever asked may take that as an answer; where nobody does, as for 401, it counts as unavailable.
+
+    Attributes:
+        status: HTTP status.
+        reason: The ``reason`` of the API's ``Status`` object, such as ``AlreadyExists``; empty where there is none.
+        message: The server's message.
+        retry_after: Seconds that the server asks to be left alone, 0 where it does not say.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(f"{status} {reason}: {quote(message)}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+
+
+class Kube:
+    """The one lazily opened client of the Kubernetes API.
+
+    Args:
+        namespace: The namespace of the hub.
+        kubeconfig: A kubeconfig's path or content. None: the pod's service account, else ``KUBECONFIG``, else the
+            user's own file, as KubeSpawner does it.
+    """
+
+    def __init__(self, namespace: str, kubeconfig: Path | Mapping[str, Any] | None = None) -> None:
+        self.namespace = namespace
+        self._kubeconfig = kubeconfig
+        self._api: client.ApiClient | None = None
+        self._opening = asyncio.Lock()
+
+    async def api(self) -> client.ApiClient:
+        """The client, opened at the first call, for libraries that take one.
+
+        Raises:
+            BackendUnavailable: There is no usable configuration to reach a cluster with.
+        """
+        async with self._opening:
+            if self._api is None:
+                settings = client.Configuration()
+                try:
+                    await self._configure(settings)
+                except Exception as error:
+                    raise BackendUnavailable(f"no Kubernetes API to talk to: {quote(str(error))}") from error
+                self._api = client.ApiClient(settings)
+            return self._api
+
+    async def _configure(self, settings: client.Configuration) -> None:
+        if isinstance(self._kubeconfig, Mapping):
+            await config.load_kube_config_from_dict(dict(self._kubeconfig), client_configuration=settings)
+            return
+        if self._kubeconfig is not None:
+            await config.load_kube_config(config_file=str(self._kubeconfig), client_configuration=settings)
+            return
+        try:
+            config.load_incluster_config(client_configuration=settings)
+        except config.ConfigException:
+            await config.load_kube_config(client_configuration=settings)
+
+    async def close(self) -> None:
+        """Close every connection; the next call opens the client again."""
+        async with self._opening:
+            api, self._api = self._api, None
+            if api is not None:
+                await api.close()
+
+    async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """Read an object or a list; ``path`` is the API's own, such as ``/api/v1/namespaces/x/pods``."""
+        return await self._request("GET", path, query=query)
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object. After a try without an answer it may exist: 409 then tells."""
+        return await self._request("POST", path, body=body)
+
+    async def merge_patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Change an object by a JSON merge patch; with ``metadata.resourceVersion`` in it, only what was read."""
+        return await self._request("PATCH", path, body=body, content_type=_MERGE_PATCH)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        async def once(api: client.ApiClient) -> dict[str, Any]:
+            response = await _send(api, method, path, query, body, content_type, aiohttp.ClientTimeout(REQUEST_SECONDS))
+            async with response:
+                answer: dict[str, Any] = await _answer(response)
+                return answer
+
+        return await self.call(f"{method} {path}", once)
+
+    async def call(self, what: str, request: Callable[[client.ApiClient], Awaitable[T]]) -> T:
+        """Run a request of any library on this client, in bounded time, its failures told apart.
+
+        Args:
+            what: The request in words, for the log.
+            request: Called with the open client; again after a time-out, a broken connection, 429 or 5xx.
+
+        Raises:
+            ApiError: The server refused with an answer, such as 403, 404 or 409.
+            BackendUnavailable: There was no certain answer.
+        """
+        api = await self.api()
+        last: Exception | None = None
+        for attempt in range(TRIES):
+            if attempt:
+                asked = last.retry_after if isinstance(last, ApiError) else 0.0
+                jitter = random.uniform(0.5, 1.0) * 0.2 * 2**attempt  # noqa: S311 - no secret
+                await asyncio.sleep(max(jitter, min(asked, REQUEST_SECONDS)))
+            try:
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    return await request(api)
+            except (ApiException, ApiError) as error:
+                answer = error if isinstance(error, ApiError) else _from_library(error)
+                if answer.status not in _REPEATABLE:
+                    raise answer from error
+                last = answer
+            except (TimeoutError, aiohttp.ClientError, OSError, json.JSONDecodeError) as error:
+                last = error
+        raise BackendUnavailable(
+            f"{what} got no answer in {TRIES} tries; the last: {type(last).__name__} {quote(str(last))}"
+        ) from last
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, path: str, query: Mapping[str, str], *, silence: float
+    ) -> AsyncIterator[aiohttp.StreamReader]:
+        """Open a request whose answer arrives over time, such as a watch.
+
+        Args:
+            path: The API's own path.
+            query: Query parameters.
+            silence: Seconds without a byte after which the connection counts as broken.
+
+        Raises:
+            ApiError: The server refused.
+            aiohttp.ClientError, OSError, TimeoutError: The connection could not be made, or broke.
+        """
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
+        response = await _send(await self.api(), "GET", path, query, None, "application/json", limits)
+        async with response:
+            if response.status >= 400:
+                await _answer(response)
+            yield response.content
+
+
+async def _send(  # noqa: PLR0917 - the parts of one request, for this module alone
+    api: client.ApiClient,
+    method: str,
+    path: str,
+    query: Mapping[str, str] | None,
+    body: Mapping[str, Any] | None,
+    content_type: str,
+    timeout: aiohttp.ClientTimeout,
+) -> aiohttp.ClientResponse:
+    if not _PATH.fullmatch(path) or ".." in path:
+        # A name that climbs would ask for another object than the one that was checked.
+        raise ValueError(f"{quote(path)} is not a path of the Kubernetes API")
+    # The library's own deserialisation is passed by: it costs more than the request, and objects are read as JSON.
+    response: aiohttp.ClientResponse = await api.call_api(
+        path,
+        method,
+        query_params=list((query or {}).items()),
+        header_params={"Accept": "application/json", "Content-Type": content_type},
+        body=dict(body) if body is not None else None,
+        auth_settings=["BearerToken"],
+        _preload_content=False,
+        _request_timeout=timeout,
+    )
+    return response
+
+
+async def _answer(response: aiohttp.ClientResponse) -> Any:
+    raw = await response.read()
+    if response.status < 400:
+        return json.loads(raw)
+    wait = response.headers.get("Retry-After", "")
+    raise _error(response.status, raw, float(wait) if wait.isdecimal() else 0.0)
+
+
+def _from_library(error: ApiException) -> ApiError:
+    body = error.body if isinstance(error.body, str | bytes) else ""
+    return _error(error.status or 0, body)
+
+
+def _error(status: int, body: str | bytes, retry_after: float = 0.0) -> ApiError:
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        parsed = None
+    details = (
+        parsed
+        if isinstance(parsed, dict)
+        else {"message": body.decode(errors="replace") if isinstance(body, bytes) else body}
+    )
+    # A reason is one word, or it is not one.
+    reason = "".join(filter(str.isalnum, str(details.get("reason") or "")))[:64]
+    return ApiError(status, reason, str(details.get("message") or ""), retry_after)

@@ -1,0 +1,49 @@
+"""Names that Kubernetes accepts, made from names that people and workspaces have (rule S4).
+
+Always true here: the same name in gives the same name out, and whatever had to be changed carries a hash of the
+whole. Which workspace a claim belongs to is never read from its name alone: the owner annotation tells
+(``kube.claims``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+SHARED_CLAIM = "jupyter-shared"
+SHARED_NAME = "shared"
+HOME = "/home/jovyan"
+
+LABEL_LIMIT = 63
+NAME_LIMIT = 253
+_HASH_LENGTH = 10
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
+
+
+def is_name(value: object) -> bool:
+    """Whether Kubernetes takes this as the name of a workspace or a claim (a DNS-1123 subdomain)."""
+    return isinstance(value, str) and len(value) <= NAME_LIMIT and bool(_SUBDOMAIN.fullmatch(value))
+
+
+def _shortened(value: str, original: str, limit: int) -> str:
+    digest = hashlib.sha256(original.encode()).hexdigest()[:_HASH_LENGTH]
+    return f"{value[: limit - _HASH_LENGTH - 1].rstrip('-._')}-{digest}"
+
+
+def default_claim(workspace: str) -> str:
+    """The claim that a workspace has when it names none: ``jupyter-<workspace>``, shortened past 253 characters."""
+    name = f"jupyter-{workspace}"
+    return name if len(name) <= NAME_LIMIT else _shortened(name, workspace, NAME_LIMIT)
+
+
+def volume_name(claim: str) -> str:
+    """The pod's name for the volume of a claim: a DNS label of at most 63 characters.
+
+    It always carries the hash, so a claim cannot be named after the shortened form of another.
+    """
+    return _shortened("workspace-" + claim.replace(".", "-"), claim, LABEL_LIMIT)
+
+
+def label_value(workspace: str) -> str:
+    """The value of the pod's label ``workspace``: the name itself, shortened past 63 characters."""
+    return workspace if len(workspace) <= LABEL_LIMIT else _shortened(workspace, workspace, LABEL_LIMIT)

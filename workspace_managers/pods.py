@@ -1,0 +1,127 @@
+"""The pod that a workspace gets, from the pod that the hub would start (rules S1, S4 and S5).
+
+Always true here: the API's JSON in, new JSON out; what came in is not changed. What comes out mounts exactly the
+volumes of the workspace and, beside them, only volumes that hold nobody's files.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .errors import StorageRefused, quote
+from .models import Volume, Workspace
+from .names import is_name, label_value, volume_name
+from .storage import overlap
+
+NOTEBOOK = "notebook"
+"""The container that KubeSpawner makes for the user's server."""
+WORKSPACE_LABEL = "workspace"
+WORKSPACE_ANNOTATION = "workspace-managers/workspace"
+
+# Every other kind can hold files that outlive the pod, or reach the node's own; a kind that we do not know can too.
+PASSING_KINDS = frozenset({"configMap", "secret", "emptyDir", "projected", "downwardAPI"})
+# NetworkPolicies of the Helm chart let a pod with these labels reach the proxy's and the hub's own API.
+_RESERVED_LABEL_DOMAINS = ("hub.jupyter.org/", "app.kubernetes.io/", "workspace-managers/")
+_RESERVED_LABELS = frozenset({"app", "component", "release", "chart", "heritage", WORKSPACE_LABEL})
+_CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+_HUB_RESOURCES = frozenset({"cpu", "memory"})
+_LABEL_NAME = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)", re.ASCII)
+
+
+def rebuild(pod: Mapping[str, Any], workspace: Workspace, volumes: Sequence[Volume]) -> dict[str, Any]:
+    """The pod of this workspace: foreign storage off, its own on; its labels, node selector, tolerations and resources.
+
+    Args:
+        pod: The pod that the hub would create.
+        workspace: As confirmed by the backend.
+        volumes: As checked by ``storage.check_volumes``.
+
+    Raises:
+        StorageRefused: The pod is not one that KubeSpawner makes, or a mount of the hub's own is in the way.
+    """
+    rebuilt: dict[str, Any] = copy.deepcopy(dict(pod))
+    spec = rebuilt.setdefault("spec", {})
+    _take_off_storage(spec)
+    notebook = next((each for each in spec.get("containers") or [] if each.get("name") == NOTEBOOK), None)
+    if notebook is None:
+        raise StorageRefused(f"the pod has no container {NOTEBOOK!r} to mount the workspace in")
+    _mount(spec, notebook, volumes)
+    _label(rebuilt.setdefault("metadata", {}), workspace)
+    _schedule(spec, notebook, workspace)
+    return rebuilt
+
+
+def _take_off_storage(spec: dict[str, Any]) -> None:
+    kept = [volume for volume in spec.get("volumes") or [] if _passes(volume)]
+    names = {volume["name"] for volume in kept}
+    spec["volumes"] = kept
+    for container in _containers(spec):
+        container["volumeMounts"] = [each for each in container.get("volumeMounts") or [] if each.get("name") in names]
+        # A block device is always a persistent volume.
+        container.pop("volumeDevices", None)
+
+
+def _passes(volume: Mapping[str, Any]) -> bool:
+    kinds = {key for key, value in volume.items() if key != "name" and value is not None}
+    return len(kinds) == 1 and kinds <= PASSING_KINDS
+
+
+def _containers(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [container for key in _CONTAINER_LISTS for container in spec.get(key) or []]
+
+
+def _mount(spec: dict[str, Any], notebook: dict[str, Any], volumes: Sequence[Volume]) -> None:
+    taken = {volume["name"] for volume in spec["volumes"]}
+    for volume in volumes:
+        in_the_way = [
+            each["mountPath"] for each in notebook["volumeMounts"] if overlap(volume.mount_path, each["mountPath"])
+        ]
+        if in_the_way:
+            raise StorageRefused(f"mount path {quote(volume.mount_path)} and {quote(in_the_way[0])} cover each other")
+        name = volume_name(volume.claim)
+        if name not in taken:
+            spec["volumes"].append({"name": name, "persistentVolumeClaim": {"claimName": volume.claim}})
+            taken.add(name)
+        notebook["volumeMounts"].append({"name": name, "mountPath": volume.mount_path, "readOnly": volume.read_only})
+
+
+def _label(metadata: dict[str, Any], workspace: Workspace) -> None:
+    labels = metadata["labels"] = dict(metadata.get("labels") or {})
+    for key, value in workspace.labels.items():
+        if key not in labels and not is_reserved_label(key):
+            labels[key] = value
+    labels[WORKSPACE_LABEL] = label_value(workspace.name)
+    metadata["annotations"] = {**(metadata.get("annotations") or {}), WORKSPACE_ANNOTATION: workspace.name}
+
+
+def is_reserved_label(key: str) -> bool:
+    """Whether a label is the hub's own: what finds its pods, and what the chart's network policies open doors by."""
+    return key in _RESERVED_LABELS or key.startswith(_RESERVED_LABEL_DOMAINS)
+
+
+def is_label(key: object, value: object) -> bool:
+    """Whether Kubernetes takes this as a label: at most 63 characters a part, the prefix a DNS name."""
+    if not isinstance(key, str) or not isinstance(value, str):
+        return False
+    prefix, slash, name = key.rpartition("/")
+    return (
+        (not slash or is_name(prefix))
+        and bool(_LABEL_NAME.fullmatch(name))
+        and (not value or bool(_LABEL_NAME.fullmatch(value)))
+    )
+
+
+def _schedule(spec: dict[str, Any], notebook: dict[str, Any], workspace: Workspace) -> None:
+    if workspace.node_selector:
+        spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **workspace.node_selector}
+    if workspace.tolerations:
+        spec["tolerations"] = [*(spec.get("tolerations") or []), *(dict(each) for each in workspace.tolerations)]
+    for part, quantities in (("requests", workspace.resources.requests), ("limits", workspace.resources.limits)):
+        # CPU and memory come with the profile, because the server's environment tells them too.
+        others = {name: quantity for name, quantity in quantities.items() if name not in _HUB_RESOURCES}
+        if others:
+            resources = notebook["resources"] = dict(notebook.get("resources") or {})
+            resources[part] = {**(resources.get(part) or {}), **others}

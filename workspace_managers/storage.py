@@ -1,0 +1,73 @@
+"""Which volumes a workspace may ask for at all (rules S1 and S2).
+
+Always true here: pure checks, made before any claim is read or made. What is not certain to be right is refused,
+with the reason in the log and a plain sentence for the user.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Sequence
+
+from .errors import StorageRefused, quote
+from .models import Volume
+from .names import HOME, SHARED_CLAIM, SHARED_NAME, is_name
+
+SHARED_PATH = f"{HOME}/{SHARED_NAME}"
+SYSTEM_FOLDERS = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt/conda", "/proc", "/root"),
+    *("/run", "/sbin", "/sys", "/tmp", "/usr", "/var"),  # noqa: S108 - a folder that no claim may hide
+)
+
+
+def check_volumes(workspace: str, volumes: Sequence[Volume]) -> None:
+    """Refuse volumes that are not certain to be right for the workspace named ``workspace``.
+
+    Raises:
+        StorageRefused: With every reason found.
+    """
+    reasons = [*_workspace_reasons(workspace), *_path_reasons([volume.mount_path for volume in volumes])]
+    for volume in volumes:
+        reasons += _claim_reasons(volume)
+    if reasons:
+        raise StorageRefused(f"workspace {quote(workspace)}: " + "; ".join(reasons))
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether two mount paths are the same or one lies inside the other, so that one mount would cover the other."""
+    return one == other or one.startswith(other.rstrip("/") + "/") or other.startswith(one.rstrip("/") + "/")
+
+
+def _workspace_reasons(workspace: str) -> Iterable[str]:
+    if not is_name(workspace):
+        yield "its name is not one that Kubernetes takes"
+    if workspace == SHARED_NAME:
+        yield f"its name is reserved: its own claim and folder would be the shared ones ({SHARED_CLAIM})"
+
+
+def _claim_reasons(volume: Volume) -> Iterable[str]:
+    if not is_name(volume.claim):
+        yield f"{quote(volume.claim)} is not the name of a claim"
+    is_shared_one = volume.shared and volume.read_only and volume.mount_path == SHARED_PATH
+    if volume.shared and (volume.claim != SHARED_CLAIM or not is_shared_one):
+        yield f"the shared claim is {SHARED_CLAIM}, read-only at {SHARED_PATH}, and nothing else"
+    if volume.claim == SHARED_CLAIM and not volume.shared:
+        yield f"it names the shared claim {SHARED_CLAIM} as its own"
+
+
+def _path_reasons(paths: Sequence[str]) -> Iterable[str]:
+    for index, path in enumerate(paths):
+        if not path.startswith("/") or path.startswith("//") or posixpath.normpath(path) != path:
+            yield f"mount path {quote(path)} is not absolute and plain (no '..', no '.', no doubled or trailing slash)"
+            continue
+        if any(ord(ch) < 32 or ch == ":" for ch in path):
+            yield f"mount path {quote(path)} has a character that a mount path cannot have"
+        if path in ("/", HOME) or HOME.startswith(path + "/"):
+            yield f"mount path {quote(path)} would cover the home folder"
+        for folder in SYSTEM_FOLDERS:
+            if overlap(path, folder):
+                yield f"mount path {quote(path)} would cover the system folder {folder}"
+                break
+        for other in paths[:index]:
+            if overlap(path, other):
+                yield f"mount paths {quote(path)} and {quote(other)} cover each other"
