@@ -1,0 +1,315 @@
+"""Claims on the embedded API: made once, adopted only for certain, never another's (S2, S3)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from tests.factories import shared, volume
+from workspace_managers import HOME, BackendUnavailable, Settings, StorageRefused, Volume
+from workspace_managers.devcluster.api import EmbeddedApi
+from workspace_managers.kube import client
+from workspace_managers.kube.claims import OWNER_ANNOTATION, ensure_claims
+from workspace_managers.kube.client import ApiError, Kube
+
+SETTINGS = Settings.from_environ({"POD_NAMESPACE": "hub"})
+CLAIMS = "/api/v1/namespaces/hub/persistentvolumeclaims"
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.5)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[EmbeddedApi]:
+    api = EmbeddedApi(namespaces=("hub",))
+    await api.start()
+    yield api
+    await api.stop()
+
+
+@pytest.fixture
+async def kube(api: EmbeddedApi) -> AsyncIterator[Kube]:
+    kube = Kube("hub", api.kubeconfig("hub"))
+    yield kube
+    await kube.close()
+
+
+async def claim(kube: Kube, name: str = "jupyter-cardio") -> dict[str, Any] | None:
+    try:
+        return await kube.get(f"{CLAIMS}/{name}")
+    except ApiError as error:
+        if error.status != 404:
+            raise
+        return None
+
+
+async def owner(kube: Kube, name: str = "jupyter-cardio") -> str | None:
+    found = await claim(kube, name)
+    assert found is not None
+    annotations: dict[str, str] = found["metadata"].get("annotations") or {}
+    return annotations.get(OWNER_ANNOTATION)
+
+
+async def put(kube: Kube, name: str = "jupyter-cardio", **metadata: Any) -> None:
+    await kube.create(
+        CLAIMS,
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, **metadata},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+        },
+    )
+
+
+async def ensure(kube: Kube, *volumes: Volume, workspace: str = "cardio") -> None:
+    await ensure_claims(kube, SETTINGS, workspace, volumes or (volume(), shared()))
+
+
+async def test_missing_claims_are_made_as_the_environment_says(kube: Kube) -> None:
+    """S2."""
+    await ensure(kube)
+    made = await claim(kube)
+    assert made is not None
+    assert made["spec"]["storageClassName"] == "jupyter-default"
+    assert made["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert made["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    assert await owner(kube) == "cardio"
+    assert await owner(kube, "jupyter-shared") == "shared"
+
+
+async def test_volume_with_wishes_of_its_own_gets_them(kube: Kube) -> None:
+    await ensure(kube, volume(storage_class="fast", access_modes=("ReadWriteOnce",), capacity="1Ti"))
+    made = await claim(kube)
+    assert made is not None
+    assert made["spec"]["storageClassName"] == "fast"
+    assert made["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert made["spec"]["resources"]["requests"]["storage"] == "1Ti"
+
+
+async def test_second_start_reads_each_claim_once_and_changes_nothing(kube: Kube, api: EmbeddedApi) -> None:
+    """S2: at most the two reads, side by side."""
+    await ensure(kube)
+    before = await claim(kube)
+    api.requests.clear()
+    await ensure(kube)
+    assert sorted((each.method, each.path.rpartition("/")[2]) for each in api.requests) == [
+        ("GET", "jupyter-cardio"),
+        ("GET", "jupyter-shared"),
+    ]
+    assert await claim(kube) == before
+
+
+async def test_fifty_callers_at_once_make_one_claim(kube: Kube) -> None:
+    """S2: 409 is success after a read."""
+    await asyncio.gather(*(ensure(kube) for _ in range(50)))
+    listed = await kube.get(CLAIMS)
+    assert sorted(each["metadata"]["name"] for each in listed["items"]) == ["jupyter-cardio", "jupyter-shared"]
+
+
+async def test_two_workspaces_racing_for_one_claim_never_both_get_it(kube: Kube) -> None:
+    """S2: whoever is second is refused, in whatever order they come."""
+    wanted = volume("contested", sole=True)
+    results = await asyncio.gather(
+        *(ensure(kube, wanted, workspace=name) for name in ("cardio", "asthma") * 10), return_exceptions=True
+    )
+    refused = [isinstance(result, StorageRefused) for result in results]
+    assert all(result is None or isinstance(result, StorageRefused) for result in results)
+    assert refused[0::2] != refused[1::2]
+    assert len(set(refused[0::2])) == len(set(refused[1::2])) == 1
+
+
+async def test_racing_adoption_never_gives_one_claim_to_two(kube: Kube) -> None:
+    """S3: adoption changes only what was read."""
+    await put(kube, "contested")
+    results = await asyncio.gather(
+        *(ensure(kube, volume("contested", sole=True), workspace=name) for name in ("cardio", "asthma")),
+        return_exceptions=True,
+    )
+    assert sorted(type(result).__name__ for result in results) == ["NoneType", "StorageRefused"]
+
+
+async def test_claim_of_another_workspace_is_refused_and_none_is_made(kube: Kube, api: EmbeddedApi) -> None:
+    """S2: the owner annotation tells, though the name is the workspace's own default."""
+    await put(kube, annotations={OWNER_ANNOTATION: "asthma"})
+    api.requests.clear()
+    with pytest.raises(StorageRefused, match="belongs to 'asthma'") as caught:
+        await ensure(kube)
+    assert "asthma" not in caught.value.user_message
+    assert {each.method for each in api.requests} == {"GET"}
+    assert await claim(kube, "jupyter-shared") is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "adopted"),
+    [
+        pytest.param(volume("jupyter-cardio"), True, id="its-own-default"),
+        pytest.param(volume("old-study", sole=True), True, id="named-by-it-alone"),
+        pytest.param(volume("old-study"), False, id="named-by-others-too"),
+        pytest.param(volume("jupyter-asthma"), False, id="the-default-of-another"),
+    ],
+)
+@pytest.mark.parametrize("exists", [True, False], ids=["there", "to-be-made"])
+async def test_claim_without_an_owner_is_taken_only_when_certain(
+    kube: Kube, asked: Volume, adopted: bool, exists: bool
+) -> None:
+    """S3: adopting one and making one need the same certainty."""
+    if exists:
+        await put(kube, asked.claim)
+    if adopted:
+        await ensure(kube, asked)
+        assert await owner(kube, asked.claim) == "cardio"
+        return
+    with pytest.raises(StorageRefused, match=OWNER_ANNOTATION):
+        await ensure(kube, asked)
+    found = await claim(kube, asked.claim)
+    assert (found is not None) is exists
+    assert OWNER_ANNOTATION not in ((found or {}).get("metadata", {}).get("annotations") or {})
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({"labels": {"component": "hub", "app": "jupyterhub"}}, id="the-hubs-database"),
+        pytest.param({"labels": {"heritage": "jupyterhub"}}, id="old-personal"),
+        pytest.param({"labels": {"hub.jupyter.org/username": "alice"}}, id="personal"),
+        pytest.param({"annotations": {"hub.jupyter.org/username": "alice"}}, id="personal-by-annotation"),
+        pytest.param({"labels": {"app.kubernetes.io/managed-by": "kubespawner"}}, id="new-personal"),
+        pytest.param({"labels": {"app.kubernetes.io/name": "jupyterhub"}}, id="the-charts"),
+    ],
+)
+@pytest.mark.parametrize("asked", [volume("jupyter-cardio"), volume("hub-db-dir", sole=True)], ids=["default", "named"])
+async def test_hubs_own_and_personal_claims_are_never_adopted(
+    kube: Kube, metadata: dict[str, Any], asked: Volume
+) -> None:
+    """S3."""
+    await put(kube, asked.claim, **metadata)
+    with pytest.raises(StorageRefused, match="the hub's own or a person's"):
+        await ensure(kube, asked)
+
+
+async def test_shared_claim_of_a_workspace_is_refused(kube: Kube) -> None:
+    """S2."""
+    await put(kube, "jupyter-shared", annotations={OWNER_ANNOTATION: "asthma"})
+    with pytest.raises(StorageRefused, match="belongs to 'asthma'"):
+        await ensure(kube)
+
+
+async def test_shared_claim_that_stands_is_used_as_it_is(kube: Kube) -> None:
+    await put(kube, "jupyter-shared", labels={"app.kubernetes.io/managed-by": "Helm"})
+    before = await claim(kube, "jupyter-shared")
+    await ensure(kube)
+    assert await claim(kube, "jupyter-shared") == before
+
+
+async def test_claim_that_is_being_deleted_is_refused(kube: Kube) -> None:
+    """S2: it would vanish under the study."""
+    await put(kube, annotations={OWNER_ANNOTATION: "cardio"})
+    await put(kube, "jupyter-shared")
+    original = kube.get
+
+    async def get(path: str, query: Any = None) -> dict[str, Any]:
+        found = await original(path, query)
+        found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        return found
+
+    kube.get = get  # type: ignore[method-assign]  # the embedded API deletes a claim at once
+    with pytest.raises(StorageRefused, match="is being deleted"):
+        await ensure(kube)
+
+
+async def test_existing_claim_is_never_shrunk_or_changed(kube: Kube) -> None:
+    """S2."""
+    await ensure(kube, volume(capacity="1Ti"))
+    before = await claim(kube)
+    await ensure(kube, volume(capacity="1Gi", storage_class="other", access_modes=("ReadOnlyMany",)))
+    assert await claim(kube) == before
+
+
+def status(code: int, reason: str) -> web.Response:
+    body = {"kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": f"{reason} of a test"}
+    return web.json_response(body, status=code)
+
+
+async def test_quota_reads_before_it_raises(kube: Kube, api: EmbeddedApi) -> None:
+    """S2: a quota's 403 comes though the claim is there already."""
+
+    async def quota(request: web.Request) -> web.StreamResponse | None:
+        if request.method != "POST":
+            return None
+        api.fault = None
+        await put(kube, annotations={OWNER_ANNOTATION: "cardio"})
+        return status(403, "Forbidden")
+
+    api.fault = quota
+    await ensure(kube, volume())
+    assert await owner(kube) == "cardio"
+
+
+async def test_quota_that_is_used_up_is_unavailable_with_its_sentence(kube: Kube, api: EmbeddedApi) -> None:
+    """S2, A4."""
+
+    async def quota(request: web.Request) -> web.StreamResponse | None:
+        return status(403, "Forbidden") if request.method == "POST" else None
+
+    api.fault = quota
+    with pytest.raises(BackendUnavailable) as caught:
+        await ensure(kube, volume())
+    assert "quota" in caught.value.user_message
+
+
+async def test_lost_answer_to_a_create_is_no_second_claim(kube: Kube, api: EmbeddedApi) -> None:
+    """S2: time-outs retry; the claim was made, the answer never came."""
+    lost = [True]
+
+    async def lose(request: web.Request) -> web.StreamResponse | None:
+        if request.method == "POST" and lost:
+            lost.clear()
+            api.fault = None
+            await put(kube, annotations={OWNER_ANNOTATION: "cardio"})
+            await asyncio.sleep(5)
+        return None
+
+    api.fault = lose
+    await ensure(kube, volume())
+    assert await owner(kube) == "cardio"
+
+
+@pytest.mark.parametrize("code", [429, 500, 503])
+async def test_passing_fault_is_ridden_out(kube: Kube, api: EmbeddedApi, code: int) -> None:
+    faults = [code, code]
+
+    async def fail(_request: web.Request) -> web.StreamResponse | None:
+        return status(faults.pop(), "Whatever") if faults else None
+
+    api.fault = fail
+    await ensure(kube, volume(f"jupyter-{'cardio'}", f"{HOME}/cardio"))
+    assert await owner(kube) == "cardio"
+
+
+@pytest.mark.parametrize("fault", ["500", "hangs", "401", "gone"])
+async def test_api_without_an_answer_is_unavailable(kube: Kube, api: EmbeddedApi, fault: str) -> None:
+    """A4: and the sentence tells no internals."""
+
+    async def fail(_request: web.Request) -> web.StreamResponse | None:
+        if fault == "hangs":
+            await asyncio.sleep(5)
+        return status(int(fault), "Whatever")
+
+    if fault == "gone":
+        await api.stop()
+    api.fault = fail
+    with pytest.raises(BackendUnavailable) as caught:
+        await ensure(kube)
+    assert "of a test" not in caught.value.user_message
+
+
+async def test_claim_that_the_api_takes_as_invalid_is_refused(kube: Kube) -> None:
+    with pytest.raises(StorageRefused, match="cannot be made"):
+        await ensure(kube, volume(access_modes=("ReadWriteManny",)))
