@@ -1,0 +1,316 @@
+"""The plugin: two watched collections, joined for one user at a time.
+
+Always true here: the form is answered from memory, a start by the API server. Nothing is ever written to a ``spec``,
+and nothing at all to a binding. What the caches cannot vouch for is ``BackendUnavailable``, never an empty answer
+(rule A4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any
+
+from workspace_managers import (
+    AccessDenied,
+    ApiError,
+    BackendUnavailable,
+    Context,
+    StorageRefused,
+    User,
+    Volume,
+    WatchCache,
+    Workspace,
+    WorkspaceManager,
+    default_claim,
+    in_scope,
+    quote,
+    require_open,
+)
+
+from .compat import BINDINGS, WORKSPACES, Kind, get_object
+from .refused import Refused, Trouble
+from .resources import Binding, SetAside, WorkspaceRecord, read_binding, read_workspace
+
+BY_CLAIMS = "claims"
+"""The key of the bindings without a username, which are tried for everybody."""
+BINDINGS_AT_ONCE = 4
+"""How many bindings ``confirm`` reads side by side; one is usual."""
+PROBLEMS_SHOWN = 50
+PAGE_OBJECTS = 500
+_TOLD_KEPT = 1000
+_MISTAKES = (Trouble.BROKEN, Trouble.STORAGE)
+
+
+class LscsdeWorkspaceManager(WorkspaceManager):
+    """Workspaces from ``AnalyticsWorkspace`` and ``AnalyticsWorkspaceBinding`` resources in the hub's namespace.
+
+    Needs, in that namespace: get, list and watch of both, and patch of ``analyticsworkspaces/status``.
+    """
+
+    interface_version = 1
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._set_aside_once = _Once(context.log, logging.WARNING)
+        # Less than a warning: of two objects made together, the binding may be heard of first.
+        self._dangling_once = _Once(context.log, logging.INFO)
+        self._bindings: WatchCache[Binding] = WatchCache(
+            context.kube,
+            BINDINGS.path(context.namespace),
+            keep=self._keep_binding,
+            keys=_binding_keys,
+            log=context.log,
+        )
+        self._workspaces: WatchCache[WorkspaceRecord | SetAside] = WatchCache(
+            context.kube,
+            WORKSPACES.path(context.namespace),
+            keep=self._keep_workspace,
+            keys=_claim_keys,
+            log=context.log,
+        )
+
+    async def start(self) -> None:
+        """Begin to watch both collections; a question that comes before the first list waits for it."""
+        await self._bindings.start()
+        await self._workspaces.start()
+
+    async def close(self) -> None:
+        """Stop both watches."""
+        await asyncio.gather(self._bindings.close(), self._workspaces.close())
+
+    async def list_workspaces(self, user: User) -> Sequence[Workspace]:
+        """Every grant of this user, from memory: no request once both collections are there."""
+        grants: list[Workspace] = []
+        for binding in await self._bindings_of(user):
+            record = await self._workspaces.get(binding.workspace)
+            if record is None:
+                self._dangling_once.tell(BINDINGS, binding.name, binding.workspace, _without_workspace(binding))
+            elif isinstance(record, WorkspaceRecord):
+                grants.append(record.grant(binding.expires))
+        return grants
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        """The grant, from the API server itself: the workspace, and those bindings that the cache knows of, read anew.
+
+        They are read side by side, so one binding costs two requests and one round trip. Every check is made again on
+        what was read.
+
+        Raises:
+            AccessDenied: The API server has no grant of it for this user that is open today.
+            StorageRefused: There is one, but the workspace asks for storage that it may not have.
+            BackendUnavailable: There was no certain answer, a refused request included.
+        """
+        candidates = [binding for binding in await self._bindings_of(user) if binding.workspace == name]
+        if not candidates:
+            raise AccessDenied(f"{quote(user.name)} has no binding for the workspace {quote(name)}")
+        # The grant that lasts longest is the one that counts, so it is asked for first.
+        candidates.sort(key=lambda binding: binding.expires, reverse=True)
+        first, rest = candidates[:BINDINGS_AT_ONCE], candidates[BINDINGS_AT_ONCE:]
+        raw, *answers = await _together(self._read(WORKSPACES, name), *(self._read(BINDINGS, b.name) for b in first))
+        bound = self._still_granted(user, name, answers)
+        today = self.context.today()
+        while rest and not any(binding.expires >= today for binding in bound):
+            first, rest = rest[:BINDINGS_AT_ONCE], rest[BINDINGS_AT_ONCE:]
+            bound += self._still_granted(user, name, await _together(*(self._read(BINDINGS, b.name) for b in first)))
+        if not bound:
+            raise AccessDenied(f"{quote(user.name)} has no binding for the workspace {quote(name)} any more")
+        if raw is None:
+            raise AccessDenied(f"the workspace {quote(name)} of {quote(user.name)} does not exist any more")
+        record = read_workspace(raw)
+        if isinstance(record, SetAside):
+            kind = StorageRefused if record.trouble is Trouble.STORAGE else AccessDenied
+            raise kind(f"the workspace {quote(name)} is set aside: {record.reason}")
+        grants = [record.grant(binding.expires) for binding in bound]
+        return require_open(user, name, grants, today)
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        """The workspace's own claim in its folder, further storage where it wants it, the shared claim read-only."""
+        record = _record_of(workspace)
+        sole: dict[str, bool] = {}
+        for storage in record.storage:
+            others = await self._workspaces.by_key(storage.claim)
+            sole[storage.claim] = all(other.name == record.name for other in others)
+        return record.volumes(sole)
+
+    async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None:
+        """Write the status, where it does not say already what is true."""
+        record = _record_of(workspace)
+        status = record.wanted_status()
+        if not status:
+            return
+        # The version makes it fail when the object has changed since, so that "Deleting" is never written over.
+        body = {"metadata": {"resourceVersion": record.version}, "status": status}
+        try:
+            await self.context.kube.merge_patch(f"{WORKSPACES.path(self.context.namespace)}/{record.name}/status", body)
+        except ApiError as error:
+            if error.status not in (404, 409):
+                raise BackendUnavailable(f"the status of workspace {record.name} cannot be written: {error}") from error
+            # Usually another start of the same workspace was faster; the next start writes what is still missing.
+            self.context.log.debug("The status of workspace %s was not written: %s", record.name, error)
+
+    async def problems(self) -> Sequence[str]:
+        """Every resource that is set aside, and why, read from the API server; the first 50, and how many more."""
+        workspaces: dict[str, WorkspaceRecord | SetAside] = {}
+        async for raw in self._pages(WORKSPACES):
+            record = read_workspace(raw)
+            workspaces[record.name] = record
+        found = list(_workspace_problems(workspaces))
+        async for raw in self._pages(BINDINGS):
+            if problem := _binding_problem(raw, workspaces):
+                found.append(f"binding {quote(raw['metadata']['name'], 80)}: {problem}")
+        more = len(found) - PROBLEMS_SHOWN
+        return (*found[:PROBLEMS_SHOWN], f"and {more} more") if more > 0 else found
+
+    async def _bindings_of(self, user: User) -> list[Binding]:
+        """The bindings that grant this user something that this session may see, as the cache has them."""
+        if not user.username:
+            return []
+        own = await self._bindings.by_key(_user_key(user.username))
+        for_all = await self._bindings.by_key(BY_CLAIMS)
+        return [
+            binding
+            for group in (own, for_all)
+            for binding in group
+            if in_scope(user, binding.workspace) and binding.grants(user)
+        ]
+
+    def _still_granted(self, user: User, name: str, answers: Iterable[Mapping[str, Any] | None]) -> list[Binding]:
+        bound = []
+        for raw in answers:
+            if raw is None:
+                continue
+            try:
+                binding = read_binding(raw)
+            except Refused as refused:
+                self.context.log.info("A binding of %s grants nothing now: %s", quote(user.name), refused)
+                continue
+            if binding.workspace == name and binding.grants(user):
+                bound.append(binding)
+        return bound
+
+    async def _read(self, kind: Kind, name: str) -> Mapping[str, Any] | None:
+        try:
+            return await get_object(self.context, kind, name)
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise BackendUnavailable(f"{kind.word} {quote(name)} cannot be read: {error}") from error
+
+    async def _pages(self, kind: Kind) -> AsyncIterator[Mapping[str, Any]]:
+        query = {"limit": str(PAGE_OBJECTS)}
+        while True:
+            try:
+                page = await self.context.kube.get(kind.path(self.context.namespace), query)
+            except ApiError as error:
+                raise BackendUnavailable(f"{kind.plural} cannot be listed: {error}") from error
+            for raw in page.get("items") or ():
+                yield raw
+            token = (page.get("metadata") or {}).get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    def _keep_binding(self, raw: Mapping[str, Any]) -> Binding | None:
+        try:
+            binding = read_binding(raw)
+        except Refused as refused:
+            self._set_aside(BINDINGS, raw, refused.reason, refused.trouble)
+            return None
+        self._set_aside_once.forget(BINDINGS, binding.name)
+        return binding
+
+    def _keep_workspace(self, raw: Mapping[str, Any]) -> WorkspaceRecord | SetAside:
+        record = read_workspace(raw)
+        if isinstance(record, SetAside):
+            self._set_aside(WORKSPACES, raw, record.reason, record.trouble)
+        else:
+            self._set_aside_once.forget(WORKSPACES, record.name)
+        return record
+
+    def _set_aside(self, kind: Kind, raw: Mapping[str, Any], reason: str, trouble: Trouble) -> None:
+        if trouble in _MISTAKES:
+            metadata = raw["metadata"]
+            self._set_aside_once.tell(kind, str(metadata["name"]), str(metadata.get("resourceVersion")), reason)
+
+
+class _Once:
+    """Tells the log of each version of a resource that is set aside, once, however often it is read (rule F3)."""
+
+    def __init__(self, log: logging.Logger, level: int) -> None:
+        self._log = log
+        self._level = level
+        self._told: dict[tuple[str, str], str] = {}
+
+    def tell(self, kind: Kind, name: str, version: str, reason: str) -> None:
+        key = (kind.word, name)
+        if self._told.get(key) == version:
+            return
+        if len(self._told) >= _TOLD_KEPT and key not in self._told:
+            # Resources that are gone leave theirs behind; the oldest makes room.
+            del self._told[next(iter(self._told))]
+        self._told[key] = version
+        self._log.log(self._level, "The %s %s is set aside: %s", kind.word, quote(name, 80), reason)
+
+    def forget(self, kind: Kind, name: str) -> None:
+        self._told.pop((kind.word, name), None)
+
+
+def _user_key(username: str) -> str:
+    return f"u:{username}"
+
+
+def _binding_keys(binding: Binding) -> Iterable[str]:
+    return (BY_CLAIMS if binding.username is None else _user_key(binding.username),)
+
+
+def _claim_keys(record: WorkspaceRecord | SetAside) -> Iterable[str]:
+    return record.named
+
+
+def _record_of(workspace: Workspace) -> WorkspaceRecord:
+    if not isinstance(workspace.source, WorkspaceRecord):
+        raise StorageRefused(f"the workspace {quote(workspace.name)} does not come from this plugin")
+    return workspace.source
+
+
+def _without_workspace(binding: Binding) -> str:
+    return f"its workspace {quote(binding.workspace, 80)} does not exist"
+
+
+def _workspace_problems(workspaces: Mapping[str, WorkspaceRecord | SetAside]) -> Iterable[str]:
+    users: dict[str, set[str]] = {}
+    for record in workspaces.values():
+        for claim in record.named:
+            users.setdefault(claim, set()).add(record.name)
+    for record in workspaces.values():
+        shown = f"workspace {quote(record.name, 80)}"
+        if isinstance(record, SetAside):
+            if record.trouble is not Trouble.NOT_FOR_JUPYTER:
+                yield f"{shown}: {record.reason}"
+            continue
+        for storage in record.storage:
+            others = sorted(users[storage.claim] - {record.name})
+            if others and storage.claim != default_claim(record.name):
+                yield (
+                    f"{shown}: claim {quote(storage.claim, 80)} is also named by workspace {quote(others[0], 80)}, "
+                    "so it is used only once its owner annotation says whose it is"
+                )
+
+
+def _binding_problem(raw: Mapping[str, Any], workspaces: Mapping[str, Any]) -> str | None:
+    try:
+        binding = read_binding(raw)
+    except Refused as refused:
+        return refused.reason
+    return None if binding.workspace in workspaces else _without_workspace(binding)
+
+
+async def _together(*reads: Any) -> list[Any]:
+    """Await all, and let all end, before the first failure is raised."""
+    answers = await asyncio.gather(*reads, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers

@@ -1,0 +1,85 @@
+"""Which users the ``claims`` of a binding hold for.
+
+Always true here: what is not certain grants nothing. A claim that the user has not, or that is neither text nor a list,
+holds for no operator, ``NOT EQUALS`` and ``NOT IN`` included: an identity provider that stops sending a claim must not
+open anything. Texts are compared whole and exactly, as the provider sent them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from workspace_managers import quote
+
+from .refused import Refused
+
+
+class Operator(Enum):
+    """How a claim and a value are compared; the value is the resource's own word."""
+
+    EQUALS = "EQUALS"
+    NOT_EQUALS = "NOT EQUALS"
+    IN = "IN"
+    NOT_IN = "NOT IN"
+
+
+_NEGATIONS = frozenset({Operator.NOT_EQUALS, Operator.NOT_IN})
+_LISTS = frozenset({Operator.IN, Operator.NOT_IN})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One item of a binding's ``claims``.
+
+    Attributes:
+        claim: Name of the identity provider's claim, whole: no path into a nested one.
+        operator: How it is compared.
+        values: What it is compared with: the one value of ``EQUALS``, the items of an ``IN`` list.
+    """
+
+    claim: str
+    operator: Operator
+    values: frozenset[str]
+
+    def holds(self, claims: Mapping[str, Any]) -> bool:
+        """Whether it holds for a user with these claims."""
+        found = claims.get(self.claim)
+        items = [found] if isinstance(found, str) else found
+        if not isinstance(items, list | tuple):
+            return False
+        has_one = any(isinstance(item, str) and item in self.values for item in items)
+        if self.operator in _NEGATIONS:
+            # An item that cannot be compared may be the very one that is excluded.
+            return not has_one and all(isinstance(item, str) for item in items)
+        return has_one
+
+
+def read_rule(name: str | None, operator: str | None, value: str | None) -> Rule:
+    """Read one item of ``claims``.
+
+    Args:
+        name: The claim.
+        operator: One of the four, in capitals.
+        value: The value; for ``IN`` and ``NOT IN`` a comma-separated list whose items are stripped.
+
+    Raises:
+        Refused: Something is missing or unknown; the whole binding then grants nothing.
+    """
+    if not name:
+        raise Refused("spec.claims: an item has no name")
+    try:
+        known = Operator(operator)
+    except ValueError as error:
+        accepted = ", ".join(each.value for each in Operator)
+        raise Refused(f"spec.claims: the operator {quote(operator, 40)} is not one of {accepted}") from error
+    if value is None:
+        raise Refused(f"spec.claims: the item for {quote(name, 80)} has no value")
+    if known not in _LISTS:
+        return Rule(name, known, frozenset({value}))
+    items = frozenset(item for item in (part.strip() for part in value.split(",")) if item)
+    if not items:
+        raise Refused(f"spec.claims: the list for {quote(name, 80)} is empty")
+    return Rule(name, known, items)

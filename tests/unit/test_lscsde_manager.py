@@ -1,0 +1,791 @@
+"""The lscsde plugin against the embedded Kubernetes API: what it answers, what it asks, and when it refuses."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import copy
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+import workspace_manager_lscsde
+import workspace_managers
+from tests.factories import pod
+from workspace_manager_lscsde import LscsdeWorkspaceManager
+from workspace_managers import (
+    HOME,
+    AccessDenied,
+    BackendUnavailable,
+    Context,
+    Settings,
+    StorageRefused,
+    User,
+    Workspace,
+)
+from workspace_managers.devcluster.api import EmbeddedApi
+from workspace_managers.kube import cache, client
+from workspace_managers.kube.client import Kube
+
+NAMESPACE = "jupyterhub"
+GROUP = "xlscsde.nhs.uk"
+WORKSPACES = "analyticsworkspaces"
+BINDINGS = "analyticsworkspacebindings"
+ALICE = User.identify("alice")
+LOG = "test.lscsde"
+
+
+@dataclass
+class World:
+    """A hub's namespace, the plugin in it, and a clock to turn."""
+
+    api: EmbeddedApi
+    kube: Kube
+    now: datetime = datetime(2026, 6, 15, 12, tzinfo=UTC)
+    manager: LscsdeWorkspaceManager = field(init=False)
+
+    def __post_init__(self) -> None:
+        settings = Settings.from_environ({"POD_NAMESPACE": NAMESPACE})
+        context = Context(settings=settings, kube=self.kube, log=logging.getLogger(LOG), clock=lambda: self.now)
+        self.manager = LscsdeWorkspaceManager(context)
+
+    def put(self, plural: str, name: str, spec: dict[str, Any], **more: Any) -> None:
+        """Create an object, or put it in the place of the one that is there."""
+        kind = self.api.store.kind(GROUP, plural)
+        version = f"{GROUP}/v1"
+        body = {"apiVersion": version, "kind": kind.name, "metadata": {"name": name} | more.pop("metadata", {})}
+        body |= {"spec": spec, **more}
+        if any(each.object["metadata"]["name"] == name for each in self.api.store.list(kind, NAMESPACE)):
+            self.api.store.replace(kind, NAMESPACE, name, body)
+            return
+        self.api.store.create(kind, NAMESPACE, copy.deepcopy(body))  # the store makes what it is given its own
+        if "status" in more:
+            self.api.store.replace(kind, NAMESPACE, name, body, status=True)
+
+    def workspace(self, name: str, status: dict[str, Any] | None = None, **changes: Any) -> None:
+        spec: dict[str, Any] = {
+            "displayName": name.title(),
+            "description": "A study",
+            "validity": {"availableFrom": "2026-01-01", "expires": "2026-12-31"},
+            "jupyterWorkspace": {"image": "example/notebook:1.0"},
+        }
+        spec |= changes
+        self.put(WORKSPACES, name, spec, **({"status": status} if status else {}))
+
+    def binding(self, name: str, workspace: str = "cardio", **changes: Any) -> None:
+        spec = {"workspace": workspace, "username": "alice", "expires": "2026-12-31"} | changes
+        spec = {key: value for key, value in spec.items() if value is not None}
+        self.put(BINDINGS, name, spec)
+
+    def delete(self, plural: str, name: str) -> None:
+        self.api.store.delete(self.api.store.kind(GROUP, plural), NAMESPACE, name, {})
+
+    def status(self, name: str) -> Any:
+        return self.api.store.get(self.api.store.kind(GROUP, WORKSPACES), NAMESPACE, name).object.get("status")
+
+    def deafen(self) -> None:
+        """From here on no watch hears of a change, so that the caches know only what was."""
+        self.api.store.listeners.clear()
+
+    async def names(self, user: User = ALICE) -> list[str]:
+        return sorted(grant.name for grant in await self.manager.list_workspaces(user))
+
+    async def eventually(self, expected: list[str], user: User = ALICE) -> None:
+        async with asyncio.timeout(5):
+            while await self.names(user) != expected:  # noqa: ASYNC110 - the cache tells nobody when it changes
+                await asyncio.sleep(0.01)
+
+    def asked_since(self, count: int) -> list[str]:
+        """Requests since there were ``count``, without the watches that were open already."""
+        return [f"{each.method} {each.path.partition(NAMESPACE + '/')[2]}" for each in self.api.requests[count:]]
+
+
+@pytest.fixture(autouse=True)
+def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "FIRST_LIST_SECONDS": 2.0,
+        "PATIENCE_SECONDS": 0.3,
+        "SETTLE_SECONDS": 0.05,
+        "PAUSE_SECONDS": (0.02, 0.1),
+        "WAKE_SECONDS": 0.05,
+    }.items():
+        monkeypatch.setattr(cache, name, value)
+    monkeypatch.setattr(client, "TRIES", 1)
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    api = EmbeddedApi(namespaces=(NAMESPACE,))
+    await api.start()
+    kube = Kube(NAMESPACE, api.kubeconfig(NAMESPACE))
+    made = World(api, kube)
+    yield made
+    await made.manager.close()
+    await kube.close()
+    await api.stop()
+
+
+async def warm(world: World) -> None:
+    """Both collections listed and watched."""
+    await world.manager.start()
+    await world.names()
+    async with asyncio.timeout(5):
+        while sum("watch" in each.query for each in world.api.requests) < 2:  # noqa: ASYNC110 - neither does the API
+            await asyncio.sleep(0.01)
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the plugin itself told the log, without the watches' faults."""
+    messages = [record.getMessage() for record in caplog.records if record.name == LOG]
+    return sorted(message for message in messages if "watched" not in message)
+
+
+def test_making_the_plugin_asks_for_nothing() -> None:
+    """L3: no loop, no connection, no API that could answer."""
+    kube = Kube(NAMESPACE, {"a": "configuration that could not be used"})
+    settings = Settings.from_environ({"POD_NAMESPACE": NAMESPACE})
+    LscsdeWorkspaceManager(Context(settings=settings, kube=kube, log=logging.getLogger(LOG)))
+
+
+# The form
+
+
+async def test_warm_form_makes_no_request(world: World) -> None:
+    """Issue part 2: the form is answered from memory, for users with and without workspaces."""
+    world.workspace("cardio")
+    world.binding("one")
+    await warm(world)
+    before = len(world.api.requests)
+    for user in (ALICE, User.identify("mallory"), User.identify("cardio\\alice")):
+        await world.manager.build_form(user)
+    assert world.asked_since(before) == []
+
+
+async def test_grants_of_every_state_are_told(world: World) -> None:
+    """F2: expired and future ones too, each binding as a grant of its own, with its own end."""
+    world.workspace("cardio")
+    world.workspace("closed", validity={"availableFrom": "2025-01-01", "expires": "2025-12-31"})
+    world.workspace("next", validity={"availableFrom": "2027-01-01", "expires": "2027-12-31"})
+    world.binding("old", expires="2026-02-01")
+    world.binding("new", expires="2026-11-30")
+    world.binding("three", "closed")
+    world.binding("four", "next")
+    grants = await world.manager.list_workspaces(ALICE)
+    assert sorted((grant.name, grant.grant_expires) for grant in grants) == [
+        ("cardio", date(2026, 2, 1)),
+        ("cardio", date(2026, 11, 30)),
+        ("closed", date(2026, 12, 31)),
+        ("next", date(2026, 12, 31)),
+    ]
+
+
+async def test_unknown_user_has_none(world: World) -> None:
+    """A2."""
+    world.workspace("cardio")
+    world.binding("one")
+    for identity in ("mallory", "", "cardio\\", "\\alice\\"):
+        assert await world.names(User.identify(identity)) == []
+
+
+async def test_look_alikes_that_share_a_label_see_only_their_own(world: World) -> None:
+    """A2: three users, one label value."""
+    for index, name in enumerate(("john-smith@x", "john_smith@x", "john@smith@x")):
+        world.workspace(f"study-{index}")
+        spec = {"workspace": f"study-{index}", "username": name, "expires": "2026-12-31"}
+        world.put(BINDINGS, f"b{index}", spec, metadata={"labels": {f"{GROUP}/username": "john___smith___x"}})
+    for index, name in enumerate(("john-smith@x", "john_smith@x", "John@Smith@X")):
+        assert await world.names(User.identify(name)) == [f"study-{index}"]
+
+
+async def test_scoped_session_sees_its_workspace_only(world: World) -> None:
+    r"""A2: ``workspace\user``, the scope in any case."""
+    for name in ("cardio", "hip"):
+        world.workspace(name)
+        world.binding(f"b-{name}", name)
+    assert await world.names(User.identify("HIP\\Alice")) == ["hip"]
+    assert await world.names(User.identify("other\\alice")) == []
+    before = len(world.api.requests)
+    with pytest.raises(AccessDenied):
+        await world.manager.confirm(User.identify("hip\\alice"), "cardio")
+    assert "GET" not in " ".join(each for each in world.asked_since(before) if each.endswith("cardio"))
+
+
+async def test_bindings_by_claims(world: World) -> None:
+    """A2, issue part 3: with and without a username beside the claims."""
+    rules = [{"name": "groups", "operator": "IN", "value": "cardio, hip"}]
+    for name in ("all", "both", "none"):
+        world.workspace(name)
+    world.binding("one", "all", username=None, claims=rules)
+    world.binding("two", "both", claims=rules)
+    world.binding(
+        "three", "none", username=None, claims=[*rules, {"name": "x", "operator": "NOT EQUALS", "value": "y"}]
+    )
+    member = {"groups": ["hip"]}
+    assert await world.names(User.identify("alice", member)) == ["all", "both"]
+    assert await world.names(User.identify("bob", member)) == ["all"]
+    assert await world.names(User.identify("bob", {"groups": ["x"]})) == []
+    assert await world.names(User.identify("alice")) == []
+    assert (await world.manager.confirm(User.identify("bob", member), "all")).name == "all"
+    with pytest.raises(AccessDenied):
+        await world.manager.confirm(User.identify("bob", member), "both")
+
+
+async def test_broken_resources_hide_nothing_and_are_warned_of_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F3: one warning for each version, however many questions; a workspace that is not for Jupyter has none."""
+    world.workspace("cardio")
+    world.workspace("broken", jupyterWorkspace={"image": "x", "nodeSelector": {"gpu": True}, "extraLabels": {}})
+    world.put(
+        WORKSPACES,
+        "machines",
+        {
+            "displayName": "x",
+            "description": "",
+            "validity": {"availableFrom": "2026-01-01", "expires": "2026-12-31"},
+            "virtualMachineWorkspace": {"maxHosts": "50%"},
+        },
+    )
+    world.binding("sound")
+    world.binding("to-broken", "broken")
+    world.binding("to-machines", "machines")
+    world.binding("to-nothing", "gone")
+    world.binding("without-value", claims=[{"name": "a", "operator": "IN"}])
+    with caplog.at_level(logging.WARNING, LOG):
+        await warm(world)
+        for _ in range(3):
+            assert await world.names() == ["cardio"]
+    assert told(caplog) == [
+        "The binding 'without-value' is set aside: spec.claims: the item for 'a' has no value",
+        "The workspace 'broken' is set aside: spec.jupyterWorkspace.nodeSelector: the value of 'gpu' is not text; "
+        "put it in quotes",
+    ]
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, LOG):
+        world.workspace("broken", jupyterWorkspace={"image": "x", "defaultUri": "lab"})
+        world.workspace("added")
+        world.binding("to-added", "added")
+        await world.eventually(["added", "cardio"])
+    assert told(caplog) == [
+        "The workspace 'broken' is set aside: spec.jupyterWorkspace.defaultUri 'lab' is not a path that starts with a "
+        "single /"
+    ]
+    world.workspace("broken")
+    await world.eventually(["added", "broken", "cardio"])
+
+
+async def test_new_list_repeats_no_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """F3: what was warned of in this version is not warned of again."""
+    world.workspace("broken", jupyterWorkspace={"image": "x", "defaultUri": "lab"})
+    world.binding("blank", username=" ")
+    world.binding("to-nothing", "gone")
+    with caplog.at_level(logging.INFO, LOG):
+        await warm(world)
+    assert told(caplog) == [
+        "The binding 'blank' is set aside: spec.username is empty",
+        "The binding 'to-nothing' is set aside: its workspace 'gone' does not exist",
+        "The workspace 'broken' is set aside: spec.jupyterWorkspace.defaultUri 'lab' is not a path that starts with a "
+        "single /",
+    ]
+    caplog.clear()
+    world.deafen()
+    world.workspace("later")
+    with caplog.at_level(logging.INFO, LOG):
+        world.api.compact()
+        world.api.drop_watches()
+        async with asyncio.timeout(5):
+            while len([each for each in world.api.requests if "limit" in each.query]) < 4:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0.01)
+        await warm(world)
+        assert await world.names() == []
+    assert told(caplog) == []
+
+
+async def test_changes_are_seen_without_a_list(world: World) -> None:
+    """A3: a binding that is added, moved or taken away."""
+    for name in ("cardio", "hip"):
+        world.workspace(name)
+    await warm(world)
+    assert await world.names() == []
+    world.binding("one")
+    await world.eventually(["cardio"])
+    world.binding("one", "hip")
+    await world.eventually(["hip"])
+    world.binding("one", username="bob")
+    await world.eventually([])
+    await world.eventually(["cardio"], User.identify("bob"))
+    world.delete(BINDINGS, "one")
+    await world.eventually([], User.identify("bob"))
+
+
+@pytest.mark.parametrize("broken", ["gone", 500, 403])
+async def test_cold_form_without_an_answer_is_unavailable(
+    world: World, broken: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A4: never "no workspaces"."""
+    world.workspace("cardio")
+    world.binding("one")
+    if broken == "gone":
+        await world.api.stop()
+    else:
+        world.api.fault = answer_with(broken)
+    monkeypatch.setattr(cache, "FIRST_LIST_SECONDS", 0.5)
+    with pytest.raises(BackendUnavailable) as error:
+        await world.manager.list_workspaces(ALICE)
+    assert "is not listed yet" in str(error.value)
+
+
+async def test_closed_plugin_answers_nobody(world: World) -> None:
+    """A4."""
+    await warm(world)
+    await world.manager.close()
+    with pytest.raises(BackendUnavailable):
+        await world.manager.list_workspaces(ALICE)
+    with pytest.raises(BackendUnavailable):
+        await world.manager.confirm(ALICE, "cardio")
+
+
+# The start
+
+
+async def test_confirm_asks_the_api_server_twice(world: World) -> None:
+    """A3: the binding and the workspace, uncached, and nothing else."""
+    world.workspace("cardio")
+    world.binding("one")
+    world.binding("bobs", username="bob")
+    await warm(world)
+    before = len(world.api.requests)
+    grant = await world.manager.confirm(ALICE, "cardio")
+    assert (grant.name, grant.grant_expires) == ("cardio", date(2026, 12, 31))
+    assert sorted(world.asked_since(before)) == [f"GET {BINDINGS}/one", f"GET {WORKSPACES}/cardio"]
+
+
+async def test_confirm_reads_side_by_side(world: World) -> None:
+    """One round trip: the second request comes before the first is answered."""
+    world.workspace("cardio")
+    world.binding("one")
+    await warm(world)
+    waiting: list[str] = []
+    both = asyncio.Event()
+
+    async def hold(request: web.Request) -> None:
+        waiting.append(request.path)
+        if len(waiting) == 2:
+            both.set()
+        await asyncio.wait_for(both.wait(), 2)
+
+    world.api.fault = hold
+    await world.manager.confirm(ALICE, "cardio")
+    assert len(waiting) == 2
+
+
+@pytest.mark.parametrize("name", ["cardio", "bobs", "unknown", "../cardio", "x" * 300])
+async def test_confirm_of_what_is_not_the_users_asks_for_nothing(world: World, name: str) -> None:
+    """A3, A4: denied, and the denial is the same for a foreign and for an unknown workspace."""
+    world.workspace("cardio")
+    world.workspace("bobs")
+    world.binding("one", "bobs", username="bob")
+    await warm(world)
+    before = len(world.api.requests)
+    with pytest.raises(AccessDenied) as error:
+        await world.manager.confirm(ALICE, name)
+    assert error.value.user_message == AccessDenied.default_user_message
+    assert world.asked_since(before) == []
+
+
+CHANGES: list[Any] = [
+    pytest.param(lambda world: world.delete(BINDINGS, "one"), id="binding-deleted"),
+    pytest.param(lambda world: world.binding("one", username="bob"), id="binding-of-another-user"),
+    pytest.param(lambda world: world.binding("one", "hip"), id="binding-for-another-workspace"),
+    pytest.param(lambda world: world.binding("one", expires="2026-06-14"), id="binding-expired"),
+    pytest.param(
+        lambda world: world.binding("one", claims=[{"name": "a", "operator": "EQUALS", "value": "b"}]),
+        id="binding-with-a-condition",
+    ),
+    pytest.param(lambda world: world.binding("one", claims=[{"name": "a"}]), id="binding-broken"),
+    pytest.param(lambda world: world.delete(WORKSPACES, "cardio"), id="workspace-deleted"),
+    pytest.param(
+        lambda world: world.workspace("cardio", validity={"availableFrom": "2026-01-01", "expires": "2026-06-14"}),
+        id="workspace-expired",
+    ),
+    pytest.param(
+        lambda world: world.workspace("cardio", validity={"availableFrom": "2026-06-16", "expires": "2026-12-31"}),
+        id="workspace-moved-to-later",
+    ),
+    pytest.param(
+        lambda world: world.workspace("cardio", jupyterWorkspace={"image": "x", "defaultUri": "//evil"}),
+        id="workspace-broken",
+    ),
+    pytest.param(
+        lambda world: world.workspace(
+            "cardio",
+            jupyterWorkspace={"image": "x", "additionalStorage": [{"persistentVolumeClaim": "a", "mountPath": "/etc"}]},
+        ),
+        id="workspace-with-bad-storage",
+    ),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_change_between_form_and_start_is_refused(world: World, change: Callable[[World], None]) -> None:
+    """A3: also when the cache has not heard of it. No claim is made."""
+    world.workspace("cardio")
+    world.workspace("hip")
+    world.binding("one")
+    await warm(world)
+    assert await world.names() == ["cardio"]
+    world.deafen()
+    change(world)
+    assert await world.names() == ["cardio"], "the cache should not know"
+    with pytest.raises(AccessDenied):
+        await world.manager.confirm(ALICE, "cardio")
+    with pytest.raises(AccessDenied):
+        await world.manager.provision(ALICE, "cardio", pod())
+    assert world.api.store.list(world.api.store.kind("", "persistentvolumeclaims"), NAMESPACE) == []
+
+
+async def test_bad_storage_is_told_apart_from_no_access(world: World) -> None:
+    """A4, S2: the user reads that it is the storage."""
+    world.workspace("cardio")
+    world.binding("one")
+    await warm(world)
+    world.deafen()
+    world.workspace("cardio", jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "jupyter-shared"}})
+    with pytest.raises(StorageRefused, match="names the shared claim"):
+        await world.manager.confirm(ALICE, "cardio")
+
+
+@pytest.mark.parametrize(("day", "opens"), [(30, True), (31, True)])
+async def test_clock_is_read_at_the_start(world: World, day: int, opens: bool) -> None:
+    """A1, A3: the last day passes between form and start."""
+    world.workspace("cardio")
+    world.binding("one", expires="2026-08-30")
+    await warm(world)
+    world.now = datetime(2026, 8, day, 23, 59, tzinfo=UTC)
+    if day == 30:
+        assert (await world.manager.confirm(ALICE, "cardio")).name == "cardio"
+        return
+    with pytest.raises(AccessDenied, match="today is 2026-08-31"):
+        await world.manager.confirm(ALICE, "cardio")
+
+
+async def test_longest_of_many_grants_counts(world: World) -> None:
+    """A1: the one that lasts longest is asked for first; where it is gone, the others still count."""
+    world.workspace("cardio")
+    for index in range(9):
+        world.binding(f"b{index}", expires=f"2026-07-{10 + index}")
+    await warm(world)
+    before = len(world.api.requests)
+    assert (await world.manager.confirm(ALICE, "cardio")).grant_expires == date(2026, 7, 18)
+    assert len(world.asked_since(before)) == 5
+    world.deafen()
+    for index in range(1, 9):
+        world.binding(f"b{index}", expires="2026-06-01")
+    before = len(world.api.requests)
+    assert (await world.manager.confirm(ALICE, "cardio")).grant_expires == date(2026, 7, 10)
+    assert len(world.asked_since(before)) == 10
+    world.delete(BINDINGS, "b0")
+    with pytest.raises(AccessDenied):
+        await world.manager.confirm(ALICE, "cardio")
+
+
+def answer_with(status: int, text: str = "{}") -> Callable[[web.Request], Awaitable[web.StreamResponse | None]]:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(status=status, text=text, content_type="application/json")
+
+    return answer
+
+
+async def hang(_: web.Request) -> None:
+    await asyncio.sleep(60)
+
+
+FAULTS: list[Any] = [
+    *(pytest.param(answer_with(status), id=str(status)) for status in (400, 401, 403, 409, 429, 500, 502, 503, 504)),
+    pytest.param(answer_with(200, "<html>"), id="a-page"),
+    pytest.param(answer_with(200, "[]"), id="a-list"),
+    pytest.param(answer_with(200, "null"), id="null"),
+    pytest.param(hang, id="hangs"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("of", [WORKSPACES, BINDINGS])
+async def test_no_certain_answer_at_the_start_is_unavailable(
+    world: World, of: str, fault: Callable[[web.Request], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A4: denied and unavailable are different answers, and both refuse."""
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.3)
+    world.workspace("cardio")
+    world.binding("one")
+    await warm(world)
+
+    async def only_this(request: web.Request) -> web.StreamResponse | None:
+        answer: web.StreamResponse | None = await fault(request) if f"/{of}/" in request.path else None
+        return answer
+
+    world.api.fault = only_this
+    with pytest.raises(BackendUnavailable) as error:
+        await world.manager.provision(ALICE, "cardio", pod())
+    assert {WORKSPACES: "workspace", BINDINGS: "binding"}[of] in str(error.value)
+    assert world.api.store.list(world.api.store.kind("", "persistentvolumeclaims"), NAMESPACE) == []
+
+
+async def test_api_server_that_is_gone_at_the_start_is_unavailable(world: World) -> None:
+    """A4."""
+    world.workspace("cardio")
+    world.binding("one")
+    await warm(world)
+    await world.api.stop()
+    with pytest.raises(BackendUnavailable):
+        await world.manager.provision(ALICE, "cardio", pod())
+
+
+# Storage
+
+
+async def volumes(world: World, name: str, user: User = ALICE) -> dict[str, bool]:
+    """The claims of a workspace, and whether the plugin vouches that it is the only one to name them."""
+    found = await world.manager.volumes_for(user, await world.manager.confirm(user, name))
+    return {volume.claim: volume.sole for volume in found if not volume.shared}
+
+
+CLAIM_OF_OTHER: list[Any] = [
+    pytest.param({"jupyterWorkspace": {"image": "x", "persistentVolumeClaim": {"name": "data"}}}, None, id="its-own"),
+    pytest.param(
+        {"jupyterWorkspace": {"image": "x", "additionalStorage": [{"persistentVolumeClaim": "data"}]}},
+        None,
+        id="additional",
+    ),
+    pytest.param({}, {"persistentVolumeClaim": "data"}, id="status"),
+    pytest.param({}, {"additionalStorage": {"x": "data"}}, id="additional-of-status"),
+    pytest.param(
+        {"jupyterWorkspace": {"image": "x", "defaultUri": "//x", "persistentVolumeClaim": {"name": "data"}}},
+        None,
+        id="broken",
+    ),
+    pytest.param(
+        {
+            "jupyterWorkspace": {"image": "x", "persistentVolumeClaim": {"name": "data"}},
+            "validity": {"availableFrom": "2020-01-01", "expires": "2020-12-31"},
+        },
+        None,
+        id="expired",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spec", "status"), CLAIM_OF_OTHER)
+async def test_claim_that_two_workspaces_name_is_not_vouched_for(
+    world: World, spec: dict[str, Any], status: dict[str, Any] | None
+) -> None:
+    """S3: whether the other one is broken, expired, or names it in its status alone."""
+    own = {"image": "x", "persistentVolumeClaim": {"name": "data"}}
+    world.workspace("cardio", jupyterWorkspace=own)
+    world.binding("one")
+    await warm(world)
+    assert await volumes(world, "cardio") == {"data": True}
+    world.workspace("other", status, **spec)
+    world.workspace("marker")
+    world.binding("two", "marker")
+    await world.eventually(["cardio", "marker"])
+    assert await volumes(world, "cardio") == {"data": False}
+    # The claim is there already and has no owner, so nobody can tell whose it is.
+    await world.kube.create(
+        f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims",
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data"},
+            "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+        },
+    )
+    with pytest.raises(StorageRefused, match="not the only one that names it"):
+        await world.manager.provision(ALICE, "cardio", pod())
+
+
+async def test_default_claim_of_another_workspace_is_not_vouched_for(world: World) -> None:
+    """S3: every workspace counts for its default name, even where it names another claim now."""
+    world.workspace("victim", jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "elsewhere"}})
+    world.workspace("cardio", jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "jupyter-victim"}})
+    world.binding("one")
+    assert await volumes(world, "cardio") == {"jupyter-victim": False}
+
+
+async def test_workspace_of_another_plugin_has_no_storage_here(world: World) -> None:
+    """S1: what was not confirmed by this plugin is refused."""
+    day = date(2026, 1, 1)
+    foreign = Workspace(
+        name="x", display_name="", description="", available_from=day, expires=day, grant_expires=day, image="x"
+    )
+    with pytest.raises(StorageRefused, match="'x' does not come from this plugin"):
+        await world.manager.volumes_for(ALICE, foreign)
+
+
+# The whole start, and the status
+
+
+async def test_start_makes_pod_claims_and_status(world: World) -> None:
+    """A3, S1, S2: and the second start writes nothing any more."""
+    world.workspace(
+        "cardio",
+        jupyterWorkspace={
+            "image": "x",
+            "extraLabels": {"example.org/cost": "42"},
+            "nodeSelector": {"pool": "big"},
+            "tolerations": [{"key": "big", "operator": "Exists"}],
+            "resources": {"limits": {"example.com/gpu": 1}},
+            "additionalStorage": [{"persistentVolumeClaim": "scans"}],
+        },
+    )
+    world.binding("one")
+    await warm(world)
+    before = len(world.api.requests)
+    made = await world.manager.provision(ALICE, "cardio", pod())
+    asked = world.asked_since(before)
+    assert sorted(asked) == [
+        f"GET {BINDINGS}/one",
+        f"GET {WORKSPACES}/cardio",
+        "GET persistentvolumeclaims/jupyter-cardio",
+        "GET persistentvolumeclaims/jupyter-shared",
+        "GET persistentvolumeclaims/scans",
+        f"PATCH {WORKSPACES}/cardio/status",
+        *["POST persistentvolumeclaims"] * 3,
+    ]
+    mounts = {each["mountPath"]: each["readOnly"] for each in made["spec"]["containers"][0]["volumeMounts"][1:]}
+    assert mounts == {f"{HOME}/cardio": False, "/mnt/scans": False, f"{HOME}/shared": True}
+    assert made["metadata"]["labels"] | {"workspace": "cardio", "example.org/cost": "42"} == made["metadata"]["labels"]
+    assert made["spec"]["nodeSelector"] == {"pool": "big"}
+    assert made["spec"]["tolerations"] == [{"key": "big", "operator": "Exists"}]
+    assert world.status("cardio") == {
+        "statusText": "Provisioned",
+        "persistentVolumeClaim": "jupyter-cardio",
+        "additionalStorage": {"scans": "scans"},
+    }
+    before = len(world.api.requests)
+    await world.manager.provision(ALICE, "cardio", pod())
+    assert not [each for each in world.asked_since(before) if not each.startswith("GET")]
+
+
+async def test_status_never_changes_the_spec(world: World) -> None:
+    """The hub writes no spec and no binding."""
+    world.workspace("cardio")
+    world.binding("one")
+    kinds = [world.api.store.kind(GROUP, plural) for plural in (WORKSPACES, BINDINGS)]
+    before = [world.api.store.list(kind, NAMESPACE)[0].object["spec"] for kind in kinds]
+    await world.manager.provision(ALICE, "cardio", pod())
+    assert [world.api.store.list(kind, NAMESPACE)[0].object["spec"] for kind in kinds] == before
+    assert not [each for each in world.api.requests if each.method != "GET" and BINDINGS in each.path]
+
+
+async def test_status_that_changed_since_is_left_alone(world: World) -> None:
+    """A workspace that somebody began to delete does not become ``Provisioned`` again."""
+    world.workspace("cardio")
+    world.binding("one")
+    grant = await world.manager.confirm(ALICE, "cardio")
+    await world.kube.merge_patch(
+        f"/apis/{GROUP}/v1/namespaces/{NAMESPACE}/{WORKSPACES}/cardio/status", {"status": {"statusText": "Deleting"}}
+    )
+    await world.manager.provisioned(ALICE, grant, ())
+    assert world.status("cardio")["statusText"] == "Deleting"
+    world.delete(WORKSPACES, "cardio")
+    await world.manager.provisioned(ALICE, grant, ())
+
+
+async def test_status_that_cannot_be_written_stops_no_start(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """The framework logs it; the server starts."""
+    world.workspace("cardio")
+    world.binding("one")
+    await warm(world)
+    forbid = answer_with(403, '{"reason": "Forbidden", "message": "no patch for you"}')
+
+    async def no_patch(request: web.Request) -> web.StreamResponse | None:
+        return await forbid(request) if request.method == "PATCH" else None
+
+    world.api.fault = no_patch
+    with caplog.at_level(logging.WARNING, LOG):
+        assert (await world.manager.provision(ALICE, "cardio", pod()))["spec"]["volumes"]
+    assert told(caplog) == [
+        "The status of workspace 'cardio' was not written: the status of workspace cardio cannot be written: "
+        "403 Forbidden: 'no patch for you'"
+    ]
+
+
+# Problems
+
+
+async def test_problems_tell_each_resource_that_is_set_aside(world: World) -> None:
+    """F3: with its reason; what is right, expired or not for Jupyter is none."""
+    world.workspace("cardio")
+    world.workspace("expired", validity={"availableFrom": "2020-01-01", "expires": "2020-12-31"})
+    for name in ("one", "two"):
+        world.workspace(name, jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "data"}})
+    world.workspace("uri", jupyterWorkspace={"image": "x", "defaultUri": "lab"})
+    world.workspace("going", {"statusText": "Deleting"})
+    world.binding("sound")
+    world.binding("to-nothing", "gone")
+    world.binding("blank", username=" ")
+    assert await world.manager.problems() == [
+        "workspace 'going': it is being deleted",
+        "workspace 'one': claim 'data' is also named by workspace 'two', so it is used only once its owner annotation "
+        "says whose it is",
+        "workspace 'two': claim 'data' is also named by workspace 'one', so it is used only once its owner annotation "
+        "says whose it is",
+        "workspace 'uri': spec.jupyterWorkspace.defaultUri 'lab' is not a path that starts with a single /",
+        "binding 'blank': spec.username is empty",
+        "binding 'to-nothing': its workspace 'gone' does not exist",
+    ]
+
+
+async def test_problems_are_bounded(world: World) -> None:
+    """The first 50, and how many more."""
+    for index in range(60):
+        world.binding(f"b{index:03}", "gone")
+    found = await world.manager.problems()
+    assert len(found) == 51
+    assert found[-1] == "and 10 more"
+    world.delete(BINDINGS, "b000")
+    assert (await world.manager.problems())[-1] == "and 9 more"
+
+
+async def test_problems_are_read_page_by_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory and answers stay small however many bindings there are."""
+    monkeypatch.setattr("workspace_manager_lscsde.manager.PAGE_OBJECTS", 2)
+    for index in range(5):
+        world.binding(f"b{index}", "gone")
+    assert len(await world.manager.problems()) == 5
+    assert len([each for each in world.api.requests if BINDINGS in each.path]) == 3
+
+
+@pytest.mark.parametrize("status", [403, 500])
+async def test_problems_without_an_answer_are_unavailable(world: World, status: int) -> None:
+    """A4: no answer is not "no problems"."""
+    world.api.fault = answer_with(status)
+    with pytest.raises(BackendUnavailable):
+        await world.manager.problems()
+
+
+# The package
+
+PACKAGE = Path(workspace_manager_lscsde.__file__).parent
+
+
+# What a plugin may import beside ``workspace_managers`` itself.
+@pytest.mark.parametrize("module", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
+def test_package_could_live_in_a_repository_of_its_own(module: Path) -> None:
+    """It imports the framework by its public names, and its library in one module."""
+    for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not [each.name for each in node.names if each.name.startswith(("workspace_managers", "lscsde"))]
+        if isinstance(node, ast.ImportFrom) and not node.level and node.module is not None:
+            names = {each.name for each in node.names}
+            if node.module.startswith("workspace_managers"):
+                assert names <= set(workspace_managers.__all__), node.module
+            if node.module.startswith(("lscsde_workspace_mgmt", "kubernetes", "pydantic")):
+                assert module.stem == "compat"
