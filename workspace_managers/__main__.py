@@ -1,0 +1,300 @@
+"""The command ``workspace-managers``: what is installed, and whether the hub would start with it.
+
+Always true here: a problem is a line of text and exit code 1, never a traceback; with ``--json`` standard output is one
+JSON document and nothing else, whatever a plugin prints; ``check`` makes no API call.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import importlib.metadata
+import json
+import sys
+import textwrap
+from collections.abc import Awaitable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import registry
+from .errors import ConfigurationError, WorkspaceManagerError, quote
+from .manager import WorkspaceManager
+from .settings import MANAGER, VARIABLES, Settings, chosen_manager
+
+DISTRIBUTION = "jupyterhub-workspace-managers"
+ANSWER_SECONDS = 30.0
+CLOSE_SECONDS = 10.0
+INTERRUPTED = 130
+_DEMO = "workspace_managers.devcluster.demo"
+
+_EXAMPLES = """\
+examples:
+  workspace-managers list                              what is installed; * marks the one in use
+  WORKSPACE_MANAGER=lscsde workspace-managers check    would the hub start? exit code 0: yes, 1: no
+  workspace-managers check --json                      the same for a script
+  workspace-managers doctor                            ask the plugin itself, on the cluster, what is wrong
+  workspace-managers demo --port 9000                  a whole hub on this machine, no cluster needed
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Those after the command's name; None for the process's own.
+
+    Returns:
+        The exit code: 0 for well, 1 for problems, 2 for a wrong command line, 130 after Ctrl-C.
+    """
+    parsed = _parser().parse_args(arguments)
+    try:
+        code: int = parsed.run(parsed)
+        return code
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted.\n")
+        return INTERRUPTED
+    except WorkspaceManagerError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="workspace-managers",
+        description="Workspace managers for JupyterHub: see what is installed, check that the hub would start, try it.",
+        epilog=f"{_EXAMPLES}\n{_environment()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, text: str, *, as_json: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        added.set_defaults(run=run)
+        if as_json:
+            added.add_argument("--json", action="store_true", help="print one JSON document")
+        return added
+
+    command("list", _list, "list the workspace managers that are installed, without importing any")
+    command(
+        "check",
+        _check,
+        "load the settings and the workspace manager as the hub would, and report every problem; no API call",
+    )
+    doctor = command("doctor", _doctor, "as check, then ask the workspace manager what problems it finds")
+    doctor.add_argument(
+        "--timeout",
+        type=_positive,
+        default=ANSWER_SECONDS,
+        metavar="SECONDS",
+        help="how long it may take (%(default)g)",
+    )
+    demo = command(
+        "demo", _demo, "start a hub with sample workspaces on this machine, without a cluster", as_json=False
+    )
+    demo.add_argument("--port", type=int, default=8000, help="port on 127.0.0.1 (%(default)s)")
+    demo.add_argument(
+        "--state", type=Path, default=Path(".demo"), metavar="FOLDER", help="where its files are kept (%(default)s)"
+    )
+    return parser
+
+
+def _positive(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < float("inf"):
+        raise ValueError(text)
+    return seconds
+
+
+_positive.__name__ = "number of seconds"  # argparse's errors show it
+
+
+def _environment() -> str:
+    width = max(len(variable.name) for variable in VARIABLES)
+    lines = ["environment:"]
+    for variable in VARIABLES:
+        words = f"{variable.purpose} Default: {variable.default}"
+        lines += textwrap.wrap(
+            words,
+            100,
+            initial_indent=f"  {variable.name:{width}}  ",
+            subsequent_indent=" " * (width + 4),
+            break_on_hyphens=False,
+        )
+    return "\n".join(lines)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return "(a checkout that is not installed)"
+
+
+def _list(parsed: argparse.Namespace) -> int:
+    found = registry.installed()
+    try:
+        chosen, note = chosen_manager(), None
+        if chosen not in {registration.name.casefold() for registration in found}:
+            note = f"{MANAGER.name} names {quote(chosen)}, which is not installed: the hub would not start."
+    except ConfigurationError as error:
+        chosen, note = "", str(error)
+    rows = [
+        {
+            "name": registration.name,
+            "distribution": registration.distribution,
+            "version": registration.version,
+            "object": registration.object,
+            "chosen": registration.name.casefold() == chosen,
+        }
+        for registration in found
+    ]
+    if sum(row["chosen"] is True for row in rows) > 1:
+        note = f"{MANAGER.name} names {quote(chosen)}, which is registered more than once: the hub would not start."
+    if parsed.json:
+        _print_json(rows)
+    elif rows:
+        head = ("", "NAME", "DISTRIBUTION", "VERSION", "OBJECT")
+        body = [
+            ("*" if row["chosen"] else "", *(str(row[key]) for key in ("name", "distribution", "version", "object")))
+            for row in rows
+        ]
+        _print_lines(_table([head, *body]))
+    else:
+        _print_lines(["No workspace manager is installed."])
+    if note:
+        sys.stderr.write(f"{note}\n")
+    return 0
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    with contextlib.redirect_stdout(sys.stderr):
+        settings, manager, problems = _loaded()
+    return _report(parsed, settings, manager, problems)
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    with contextlib.redirect_stdout(sys.stderr):
+        settings, manager, problems = _loaded()
+        if manager is not None:
+            problems += asyncio.run(_asked(manager, parsed.timeout))
+    return _report(parsed, settings, manager, problems)
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    try:
+        code = importlib.import_module(_DEMO).main(port=parsed.port, state=parsed.state)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "workspace_managers":
+            raise
+        sys.stderr.write(
+            f"The demo needs the package {error.name}, which is not installed: "
+            f"run pip install '{DISTRIBUTION}[demo]' and start it again.\n"
+        )
+        return 1
+    return int(code or 0)
+
+
+def _loaded() -> tuple[Settings | None, WorkspaceManager | None, list[str]]:
+    """Everything that the hub does before it starts; one bad part does not hide the problems of the others."""
+    problems: list[str] = []
+    settings = manager = None
+    try:
+        settings = Settings.from_environ()
+    except ConfigurationError as error:
+        problems += error.problems
+    try:
+        if settings is None:
+            registry.load(chosen_manager())
+        else:
+            # Here, because it brings in all of JupyterHub, which `list` and `--help` have no need of.
+            from .hub import context_for  # noqa: PLC0415
+
+            manager = registry.create(settings.workspace_manager, context_for(settings))
+    except ConfigurationError as error:
+        problems += (problem for problem in error.problems if problem not in problems)
+    return settings, manager, problems
+
+
+async def _asked(manager: WorkspaceManager, seconds: float) -> list[str]:
+    """What the plugin's own ``problems`` says, its failures told as problems too."""
+    found: list[str] = []
+    try:
+        done, _ = await _in_time(found, "start", manager.start(), seconds)
+        if done:
+            done, answer = await _in_time(found, "problems", manager.problems(), seconds)
+            found += _sentences(answer) if done else ()
+    finally:
+        await _in_time(found, "close", manager.close(), CLOSE_SECONDS)
+        await manager.context.kube.close()
+    return found
+
+
+async def _in_time(found: list[str], what: str, answer: Awaitable[object], seconds: float) -> tuple[bool, object]:
+    """Whether the plugin answered in time, and its answer; what kept it from doing so goes to ``found``."""
+    try:
+        async with asyncio.timeout(seconds):
+            return True, await answer
+    except WorkspaceManagerError as error:
+        found.append(f"{what} failed: {error}")
+    except TimeoutError:
+        found.append(f"{what} did not end within {seconds:g} s")
+    except Exception as error:
+        found.append(f"{what} failed: {type(error).__name__}: {quote(str(error))}")
+    return False, None
+
+
+def _sentences(answer: object) -> list[str]:
+    if isinstance(answer, Sequence) and not isinstance(answer, str) and all(isinstance(item, str) for item in answer):
+        return [str(item) for item in answer]
+    return [f"problems answered with {quote(repr(answer))}; expected: a sequence of sentences"]
+
+
+def _report(
+    parsed: argparse.Namespace, settings: Settings | None, manager: WorkspaceManager | None, problems: list[str]
+) -> int:
+    registration = registry.find(settings.workspace_manager) if settings and manager is not None else None
+    if parsed.json:
+        shown = None
+        if registration:
+            shown = {
+                "name": registration.name,
+                "distribution": registration.distribution,
+                "version": registration.version,
+                "object": registration.object,
+                "file": registration.file,
+            }
+        _print_json(
+            {
+                "ok": not problems,
+                "problems": problems,
+                "workspace_manager": shown,
+                "settings": settings.as_environ() if settings else None,
+            }
+        )
+    elif problems:
+        count = "One problem" if len(problems) == 1 else f"{len(problems)} problems"
+        _print_lines([f"{count}:", *(f"- {problem}" for problem in problems)])
+    elif settings and registration:
+        _print_lines([f"No problem: the hub would start with {registration.name} of {registration.source}."])
+        _print_lines(_table([("", name, value) for name, value in settings.as_environ().items()]))
+    return 1 if problems else 0
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def _print_json(document: object) -> None:
+    sys.stdout.write(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
