@@ -1,0 +1,495 @@
+"""The pages, rendered as hub.py and JupyterHub render them: form.html in our environment, the others in the hub's own.
+
+The second half uses the templates of whichever JupyterHub is installed, so it holds on both stacks.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, fields, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
+from jupyterhub._data import DATA_FILES_PATH
+
+from workspace_managers.errors import NO_DATA_LOST, AccessDenied, BackendUnavailable
+from workspace_managers.forms import Card, Form
+
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
+NAMES = sorted(path.name for path in TEMPLATES.glob("*.html"))
+HOSTILE = """<script>alert(1)</script><img src=x onerror=alert(1)>"'><input name="profile">&amp;"""
+VOID = {"input", "img", "meta", "link", "br"}
+
+
+@dataclass
+class Element:
+    """One start tag and the text inside it."""
+
+    tag: str
+    attributes: dict[str, str | None]
+    text: str = ""
+
+
+@dataclass
+class Page(HTMLParser):
+    """Rendered HTML, flat: every element in the order of the document."""
+
+    html: str
+    elements: list[Element] = field(default_factory=list)
+    _open: list[Element] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        self.feed(self.html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        element = Element(tag, dict(attrs))
+        self.elements.append(element)
+        if tag not in VOID:
+            self._open.append(element)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop().tag != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        for element in self._open:
+            element.text += data
+
+    def all(self, tag: str, **attributes: str) -> list[Element]:
+        return [
+            element
+            for element in self.elements
+            if element.tag == tag and all(element.attributes.get(name) == value for name, value in attributes.items())
+        ]
+
+    def one(self, tag: str, **attributes: str) -> Element:
+        (found,) = self.all(tag, **attributes)
+        return found
+
+    @property
+    def radios(self) -> list[Element]:
+        return self.all("input", type="radio")
+
+    @property
+    def text(self) -> str:
+        return " ".join(re.sub(r"<script>.*?</script>|<[^>]*>", " ", self.html, flags=re.S).split())
+
+    @property
+    def can_start(self) -> bool:
+        return bool(self.all("button"))
+
+
+def card(slug: str = "cardio-outcomes", state: str = "open", **changes: object) -> Card:
+    when = {
+        "open": "Open until 7 January 2030",
+        "future": "Opens 1 February 2027",
+        "expired": "Expired 31 December 2024",
+    }
+    plain = Card(
+        slug=slug,
+        title=f"Title of {slug}",
+        description="Two\nlines",
+        image="registry.example/notebook:1",
+        cpu="2 cores",
+        memory="4 GiB",
+        folder=slug,
+        state=state,
+        when=when[state],
+        closing_soon=False,
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]  # the fields of Card, by name
+
+
+OPEN, FUTURE, EXPIRED = card(), card("next-study", "future"), card("closed-study", "expired")
+FULL = Form((OPEN, card("asthma-cohort"), FUTURE, EXPIRED))
+
+
+FORM = Environment(autoescape=True, undefined=StrictUndefined, loader=FileSystemLoader(TEMPLATES)).get_template(
+    "form.html"
+)
+
+
+def render(form: Form | None, *, selected: str | None = None, notice: object = None, username: str = "carol") -> Page:
+    return Page(FORM.render(form=form, selected=selected, notice=notice, username=username))
+
+
+NOTICES = {
+    "denied": SimpleNamespace(kind="denied", message=AccessDenied("cause").user_message),
+    "unavailable": SimpleNamespace(kind="unavailable", message=BackendUnavailable("cause").user_message),
+    "short": SimpleNamespace(kind="unavailable", message="The service is being repaired."),
+}
+PAGES = {
+    "full": render(FULL),
+    "twelve": render(Form((*(card(f"study-{n}") for n in range(10)), FUTURE, EXPIRED))),
+    "long": render(Form((card(description="word " * 900), card("old", "expired", description="x" * 5000)))),
+    "empty": render(Form(())),
+    "future": render(Form((FUTURE,))),
+    "futures": render(Form((FUTURE, card("later", "future")))),
+    "expired": render(Form((EXPIRED,))),
+    "denied": render(None, notice=NOTICES["denied"]),
+    "unavailable": render(None, notice=NOTICES["unavailable"]),
+    "nothing": render(None),
+}
+every_page = pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+
+
+# form.html
+
+
+@pytest.mark.parametrize("state", ["open", "future", "expired"])
+@pytest.mark.parametrize("name", [one.name for one in fields(Card) if one.type == "str" and one.name != "state"])
+def test_f1_every_field_of_a_card_is_escaped(name: str, state: str) -> None:
+    plain, hostile = card(state=state), replace(card(state=state), **{name: HOSTILE})  # type: ignore[arg-type]  # as above
+    expected, page = render(Form((plain,))), render(Form((hostile,)))
+    assert [element.tag for element in page.elements] == [element.tag for element in expected.elements]
+    if name == "slug":
+        assert [radio.attributes["value"] for radio in page.radios] == [HOSTILE] * (state == "open")
+    else:
+        assert any(HOSTILE in element.text for element in page.elements)
+
+
+@pytest.mark.parametrize("where", ["username", "message"])
+def test_f1_names_and_messages_are_escaped(where: str) -> None:
+    notice = SimpleNamespace(kind="denied", message=HOSTILE)
+    page = render(Form(()), username=HOSTILE) if where == "username" else render(None, notice=notice)
+    assert any(HOSTILE in element.text for element in page.elements)
+    assert not page.all("script")
+    assert not page.all("img")
+
+
+def test_f1_a_folded_description_is_escaped_where_it_is_cut() -> None:
+    page = render(Form((card(description=HOSTILE * 50),)))
+    assert len(page.all("script")) == 1  # our own, at the end
+    assert not page.all("img")
+    assert HOSTILE * 50 in page.one("details").text
+
+
+def test_f2_open_workspaces_are_one_radio_group_with_a_legend() -> None:
+    page = PAGES["full"]
+    assert page.one("legend").text == "Open to you"
+    assert page.one("legend").text in page.one("fieldset").text
+    assert [radio.attributes["value"] for radio in page.radios] == ["cardio-outcomes", "asthma-cohort"]
+    assert {radio.attributes["name"] for radio in page.radios} == {"profile"}
+    assert all("required" in radio.attributes for radio in page.radios)
+
+
+def test_f2_the_label_is_the_title_and_the_rest_describes_it() -> None:
+    page = PAGES["full"]
+    radio = page.radios[0]
+    assert page.one("label", **{"for": str(radio.attributes["id"])}).text == "Title of cardio-outcomes"
+    identifiers = [element.attributes["id"] for element in page.elements if "id" in element.attributes]
+    assert len(identifiers) == len(set(identifiers))
+    described = str(radio.attributes["aria-describedby"]).split()
+    assert set(described) <= set(identifiers)
+    words = [next(e.text.strip() for e in page.elements if e.attributes.get("id") == one) for one in described]
+    assert words == ["Open until 7 January 2030", "Two\nlines", "CPU2 cores", "Memory4 GiB"]
+
+
+@pytest.mark.parametrize(
+    ("selected", "expected"),
+    [
+        ("asthma-cohort", "asthma-cohort"),
+        (None, "cardio-outcomes"),
+        ("next-study", "cardio-outcomes"),
+        ("somebody-elses", "cardio-outcomes"),
+    ],
+    ids=["asked for", "none", "not open", "unknown"],
+)
+def test_f1_exactly_one_open_workspace_is_checked(selected: str | None, expected: str) -> None:
+    page = render(FULL, selected=selected)
+    assert [radio.attributes["value"] for radio in page.radios if "checked" in radio.attributes] == [expected]
+
+
+def test_f2_what_opens_later_and_what_has_closed_is_shown_but_not_selectable() -> None:
+    page = PAGES["full"]
+    assert [heading.text for heading in page.all("h2")] == ["Opening later", "Closed"]
+    assert [heading.text for heading in page.all("h3")] == ["Title of next-study", "Title of closed-study"]
+    assert "Opens 1 February 2027" in page.text
+    assert "Expired 31 December 2024" in page.text
+    assert not {"next-study", "closed-study"} & {radio.attributes["value"] for radio in page.radios}
+
+
+@pytest.mark.parametrize("state", ["open", "future", "expired"])
+def test_f2_a_card_shows_image_cpu_memory_and_folder(state: str) -> None:
+    shown = [fact.text for fact in render(Form((card(state=state),))).all("dd")]
+    assert shown == ["2 cores", "4 GiB", "~/cardio-outcomes", "registry.example/notebook:1"]
+
+
+def test_f2_closing_soon_stands_out() -> None:
+    page = render(Form((card(when="Closes in 6 days", closing_soon=True), card("other"))))
+    badges = [badge for badge in page.all("span") if "wm-badge" in str(badge.attributes.get("class"))]
+    assert [("wm-badge-soon" in str(badge.attributes["class"]), badge.text) for badge in badges] == [
+        (True, "Closes in 6 days"),
+        (False, "Open until 7 January 2030"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("description", "folded"),
+    [("", False), ("short", False), ("x" * 340, False), ("x" * 341, True), ("word " * 900, True)],
+    ids=["none", "short", "340 characters", "341 characters", "long"],
+)
+def test_f2_only_long_descriptions_fold_and_nothing_is_lost(description: str, folded: bool) -> None:
+    page = render(Form((card(description=description),)))
+    assert bool(page.all("details")) is folded
+    assert any(paragraph.text == description for paragraph in page.all("p")) is bool(description)
+    if folded:
+        assert len(page.all("p")[0].text) <= 281
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        (FULL, True),
+        (Form((OPEN,)), True),
+        (Form(()), False),
+        (Form((FUTURE,)), False),
+        (Form((FUTURE, EXPIRED)), False),
+        (Form((EXPIRED,)), False),
+        (None, False),
+    ],
+    ids=["full", "one", "empty", "future", "future and expired", "expired", "no form"],
+)
+def test_f2_start_button_only_where_something_is_open(form: Form | None, expected: bool) -> None:
+    page = render(form)
+    assert page.can_start is expected
+    assert bool(page.radios) is expected
+    if expected:
+        assert page.one("button", id="wm-start", type="submit").text == "Start"
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, False), (8, False), (9, True), (12, True)])
+def test_f2_filter_only_above_eight_cards(count: int, expected: bool) -> None:
+    page = render(Form((OPEN, *(card(f"old-{n}", "expired") for n in range(count - 1)))))
+    assert bool(page.all("input", type="search")) is expected
+    if expected:
+        field_ = page.one("input", type="search")
+        assert "name" not in field_.attributes  # or it would be sent with the choice
+        assert page.all("label", **{"for": str(field_.attributes["id"])})
+        assert page.one("p", role="status").text == f"{count} workspaces"
+        assert "hidden" in page.one("div", id="wm-filter").attributes  # until its script runs
+
+
+def test_f2_nobody_without_a_workspace_is_left_without_advice() -> None:
+    text = PAGES["empty"].text
+    assert "You have no workspaces yet" in text
+    assert "Ask the lead of your project to give you access to a workspace" in text
+    assert "they will need your username: carol" in text
+
+
+@pytest.mark.parametrize(
+    ("page", "sentence"),
+    [
+        ("future", "Title of next-study : Opens 1 February 2027. From that day you can start it here."),
+        ("futures", "None of your workspaces is open yet"),
+        ("expired", f"Your workspace has closed {NO_DATA_LOST}"),
+    ],
+)
+def test_f2_cards_but_none_open_says_when_and_what_to_do(page: str, sentence: str) -> None:
+    assert sentence in PAGES[page].text
+
+
+@pytest.mark.parametrize("form", [None, FULL], ids=["no form", "form"])
+@pytest.mark.parametrize("kind", NOTICES)
+def test_a4_a_notice_says_what_happened_and_starts_nothing(kind: str, form: Form | None) -> None:
+    page = render(form, notice=NOTICES[kind], selected="cardio-outcomes")
+    assert NOTICES[kind].message in page.text
+    assert page.text.count(NO_DATA_LOST) == 1
+    assert page.one("section", role="alert")
+    assert page.one("a", href="?").text == "Try again"
+    assert not page.can_start
+    assert not page.radios
+    assert "cardio-outcomes" not in page.html
+
+
+def test_a4_denied_and_unavailable_are_different_pages() -> None:
+    headings = [PAGES[name].one("h2").text for name in ("denied", "unavailable")]
+    assert headings == ["This is not open to you", "Your workspaces cannot be shown right now"]
+
+
+@every_page
+def test_f2_no_event_handlers_and_nothing_from_elsewhere(page: Page) -> None:
+    for element in page.elements:
+        assert not [name for name in element.attributes if name.startswith("on")]
+        assert not {"src", "action", "style"} & element.attributes.keys()
+        assert element.attributes.get("href") in (None, "?")  # "" would keep a query, which starts a server
+
+
+# The hub's pages
+
+HUB_PAGES: dict[str, tuple[str, dict[str, object]]] = {
+    "home": ("home.html", {"default_server": SimpleNamespace(active=False), "url": "/hub/spawn"}),
+    "spawn": ("spawn.html", {"spawner_options_form": PAGES["full"].html, "url": "/hub/spawn?next=%2F&_xsrf=2|a"}),
+    "empty": ("spawn.html", {"spawner_options_form": PAGES["empty"].html, "url": "/hub/spawn"}),
+    "pending": ("spawn_pending.html", {"progress_url": "/hub/api/users/carol/server/progress?_xsrf=2|a"}),
+    "failed": ("not_running.html", {"failed": True, "spawn_url": "/hub/spawn/carol"}),
+    "stopped": ("not_running.html", {"spawn_url": "/hub/spawn/carol", "implicit_spawn_seconds": 5}),
+    "403": ("error.html", {"status_code": 403, "status_message": "Forbidden", "message": ""}),
+    "404": ("404.html", {"status_code": 404, "status_message": None, "message": None}),
+    "503": ("error.html", {"status_code": 503, "status_message": "Service Unavailable", "message": "Starting."}),
+}
+
+
+STOCK = Path(DATA_FILES_PATH) / "templates"
+# As JupyterHub sets its environment up: stock templates under "templates/", ours before them otherwise.
+HUB = Environment(
+    autoescape=True,
+    loader=ChoiceLoader(
+        [PrefixLoader({"templates": FileSystemLoader(STOCK)}), FileSystemLoader([TEMPLATES, STOCK])],
+    ),
+)
+
+
+def hub_page(template: str, /, **variables: object) -> Page:
+    spawner = SimpleNamespace(name="", options_form="", user_options={"profile": "cardio-outcomes"})
+    user = SimpleNamespace(name="carol", escaped_name="carol", json_escaped_name="carol", spawner=spawner)
+    common = {
+        "base_url": "/hub/",
+        "login_url": "/hub/login",
+        "logout_url": "/hub/logout",
+        "static_url": lambda path, **_: f"/hub/static/{path}",
+        "user": user,
+        "for_user": user,
+        "spawner": spawner,
+        "parsed_scopes": {},
+        "services": [],
+    }
+    return Page(HUB.get_template(template).render(common | variables))
+
+
+@pytest.mark.parametrize(("template", "variables"), HUB_PAGES.values(), ids=HUB_PAGES)
+def test_f2_every_page_has_our_mark_one_main_landmark_and_a_title(template: str, variables: dict[str, object]) -> None:
+    page = hub_page(template, **variables)
+    assert page.one("meta", name="generator", content="jupyterhub-workspace-managers")
+    assert page.one("main").attributes["id"] == page.one("a", **{"class": "wm-skip"}).attributes["href"][1:]  # type: ignore[index]  # it has one
+    assert page.html.count("</main>") == 1
+    assert page.one("title").text.strip().endswith("· JupyterHub")
+    main = page.html[page.html.index("<main") : page.html.index("</main>")]
+    assert len(Page(main).all("h1")) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_f2_no_template_has_event_handlers_or_loads_from_elsewhere(name: str) -> None:
+    source = (TEMPLATES / name).read_text(encoding="utf-8")
+    assert not re.search(r"\son\w+\s*=\s*[\"']|https?://|@import|url\(", source)
+    assert name == "form.html" or f'{{% extends "templates/{name}" %}}' in source
+
+
+def test_f2_an_announcement_stands_inside_the_main_landmark() -> None:
+    page = hub_page(HUB_PAGES["spawn"][0], announcement_spawn="Maintenance on Monday", **HUB_PAGES["spawn"][1])
+    assert "Maintenance on Monday" in page.one("main").text
+
+
+def test_f2_spawn_page_asks_to_choose_and_sends_the_form_to_the_hub() -> None:
+    page = hub_page(HUB_PAGES["spawn"][0], **HUB_PAGES["spawn"][1])
+    assert page.one("h1", **{"class": "wm-title"}).text == "Choose a workspace"
+    form = page.one("form")
+    assert form.attributes["action"] == HUB_PAGES["spawn"][1]["url"]
+    assert (form.attributes["method"], form.attributes["enctype"]) == ("post", "multipart/form-data")
+    assert len(page.radios) == 2
+
+
+def test_f2_spawn_page_with_nothing_to_choose_does_not_ask_for_a_choice() -> None:
+    page = hub_page(HUB_PAGES["empty"][0], **HUB_PAGES["empty"][1])
+    assert page.one("h1", **{"class": "wm-title"}).text == "Your workspaces"
+    assert not page.all("button", type="submit")
+
+
+def test_f1_a_description_cannot_pass_for_the_start_button() -> None:
+    form = render(Form((card(state="expired", description='id="wm-start"'),))).html
+    assert hub_page("spawn.html", spawner_options_form=form, url="").one("h1", **{"class": "wm-title"}).text == (
+        "Your workspaces"
+    )
+
+
+@pytest.mark.parametrize(
+    ("variables", "shown", "hidden"),
+    [
+        ({"error_message": AccessDenied("cause").user_message}, AccessDenied("cause").user_message, "Error:"),
+        ({"error_message": HOSTILE}, HOSTILE, "<img"),
+        ({"error_message": "HTTP 500: Internal Server Error (x)"}, NO_DATA_LOST, "Error:"),
+        ({"error_message": "", "html_error_message": "See <b>there</b>"}, "See there", "&lt;b"),
+        ({"error_message": None, "error_html_message": "See <b>there</b>"}, "See there", "&lt;b"),
+    ],
+    ids=["sentence", "hostile", "raw", "HTML of hub 6", "HTML of hub 5"],
+)
+def test_a4_an_error_on_the_spawn_page_is_an_alert_in_words(
+    variables: dict[str, object], shown: str, hidden: str
+) -> None:
+    page = hub_page("spawn.html", spawner_options_form=PAGES["full"].html, url="/hub/spawn", **variables)
+    (alert,) = (element for element in page.elements if element.attributes.get("role") == "alert")
+    assert shown in alert.text
+    assert hidden not in page.html[page.html.index('role="alert"') : page.html.index("<form")]
+
+
+def test_f2_an_admin_is_told_whose_workspaces_these_are() -> None:
+    for_user = SimpleNamespace(name="bob <b>", spawner=None)
+    page = hub_page("spawn.html", spawner_options_form="", url="", for_user=for_user)
+    assert "These are the workspaces of bob <b>." in page.one("p", **{"class": "wm-note"}).text
+
+
+def test_f2_progress_has_a_name_and_says_its_steps() -> None:
+    page = hub_page(HUB_PAGES["pending"][0], **HUB_PAGES["pending"][1])
+    bar = page.one("div", role="progressbar")
+    assert page.one("h1", id=str(bar.attributes["aria-labelledby"])).text == "Starting your workspace"
+    assert page.all("p", role="status")
+    assert page.one("div", role="alert").attributes["id"] == "wm-failed"
+    assert "Your files are safe; you can close this page" in page.text
+    assert "cardio-outcomes" in page.one("main").text
+    assert page.html.count("new EventSource(") == 1  # the hub's own script is replaced
+
+
+@pytest.mark.parametrize("options", [None, {}, {"profile": ["x"]}, {"profile": HOSTILE}], ids=repr)
+def test_f1_progress_page_with_any_choice(options: object) -> None:
+    spawner = SimpleNamespace(name='a"</script>b', user_options=options)
+    page = hub_page("spawn_pending.html", progress_url='/"</script><img>', spawner=spawner)
+    assert [image.attributes["alt"] for image in page.all("img")] == ["JupyterHub logo"]
+    assert page.one("a", id="wm-back").attributes["href"] == "/hub/spawn/carol/a%22%3C/script%3Eb"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [BackendUnavailable("cause").user_message, "The node is full.", None, HOSTILE],
+    ids=["ours", "another's", "none", "hostile"],
+)
+def test_a4_a_failed_start_says_that_nothing_is_lost_and_leads_back(message: str | None) -> None:
+    page = hub_page("not_running.html", failed=True, spawn_url="/hub/spawn/carol", failed_message=message)
+    assert page.one("main").text.count(NO_DATA_LOST) == 1
+    assert (message or "Something went wrong") in page.one("div", role="alert").text
+    assert page.one("a", id="start", href="/hub/spawn/carol").text == "Back to workspaces"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "heading", "sentence"),
+    [
+        (
+            403,
+            "Action is not authorized with current scopes; requires any of [x]",
+            "You do not have access",
+            "Error 403: A",
+        ),
+        (403, "This workspace is not open to you.", "You do not have access", "This workspace is not open to you."),
+        (404, None, "This page does not exist", "Error 404"),
+        (429, "Active user limit exceeded.", "Too many people", "Active user limit exceeded."),
+        (503, "", "The service is not available right now", NO_DATA_LOST),
+        (418, HOSTILE, "Something went wrong", HOSTILE),
+    ],
+    ids=["403 of the hub", "403", "404", "429", "503", "hostile"],
+)
+def test_a4_error_pages_are_calm_and_lead_back(status: int, message: str | None, heading: str, sentence: str) -> None:
+    page = hub_page("error.html", status_code=status, status_message=message, message=message)
+    assert page.one("h1", **{"class": "wm-title"}).text.startswith(heading)
+    assert sentence in " ".join(page.one("main").text.split())
+    assert page.one("a", href="/hub/spawn").text == "Back to your workspaces"
+    assert "None" not in page.one("main").text
+
+
+def test_a4_a_visitor_who_is_not_signed_in_is_led_to_sign_in() -> None:
+    page = hub_page("error.html", status_code=404, status_message=None, message=None, user=None)
+    assert page.one("a", **{"class": "wm-button"}).attributes["href"] == "/hub/login"
+    assert "moons" not in hub_page("404.html", status_code=404, message=None).text
