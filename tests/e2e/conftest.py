@@ -1,0 +1,203 @@
+"""One demo for all end-to-end tests of a run: the embedded API, the node and a real hub, and a real browser."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jupyterhub
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
+
+from workspace_managers.devcluster.demo import Demo
+from workspace_managers.kube.client import ApiError, Kube
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+SHOTS = Path("test-results") / f"hub{jupyterhub.version_info[0]}"
+GROUP = "/apis/xlscsde.nhs.uk/v1/namespaces/jupyterhub"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All of them run on the one loop of the demo."""
+    for item in items:
+        if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
+    state = tmp_path_factory.mktemp("demo") / "state"
+    failing = {"example/fails:1": [sys.executable, "-c", "raise SystemExit(3)"]}
+    # A failed start is a page of its own; waiting for it need not take the default of 15 minutes.
+    environ = {"KS_START_TIMEOUT": "25"}
+    async with Demo(state, 0, environ=environ, images=failing, say=lambda _line: None) as demo:
+        yield demo
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        (SHOTS / "hub.log").write_text(demo.hub_log.read_text())
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kube(demo: Demo) -> AsyncIterator[Kube]:
+    kube = Kube(demo.namespace, demo.kubeconfig_path)
+    yield kube
+    await kube.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+class Hub:
+    """The hub's REST API, as a portal would use it, and what the cluster has in consequence."""
+
+    def __init__(self, demo: Demo, kube: Kube, http: aiohttp.ClientSession) -> None:
+        self._demo = demo
+        self._kube = kube
+        self._http = http
+
+    async def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        async with self._http.request(
+            method,
+            f"{self._demo.url}/hub/api{path}",
+            json=body,
+            headers={"Authorization": f"token {self._demo.hub_api_token}"},
+        ) as answer:
+            text = await answer.text()
+            return answer.status, await answer.json() if text.startswith(("{", "[")) else text
+
+    async def start(self, user: str, options: Mapping[str, Any] | None) -> tuple[int, Any]:
+        status, _ = await self.call("POST", f"/users/{user}")
+        assert status in (201, 409)
+        status, answer = await self.call("POST", f"/users/{user}/server", options)
+        if status == 202:
+            await self.wait(user, lambda server: bool(server.get("ready")))
+        return status, answer
+
+    async def stop(self, user: str) -> None:
+        status, _ = await self.call("DELETE", f"/users/{user}/server")
+        assert status in (202, 204, 400, 404), status
+        await self.wait(user, lambda server: not server)
+
+    async def wait(self, user: str, done: Callable[[dict[str, Any]], bool]) -> None:
+        async with asyncio.timeout(60):
+            while True:
+                _, answer = await self.call("GET", f"/users/{user}")
+                if done((answer.get("servers") or {}).get("") or {}):
+                    return
+                await asyncio.sleep(0.2)
+
+    async def pods(self) -> dict[str, dict[str, Any]]:
+        listed = await self._kube.get(f"/api/v1/namespaces/{self._demo.namespace}/pods")
+        return {pod["metadata"]["name"]: pod for pod in listed["items"]}
+
+    async def claims(self) -> dict[str, dict[str, Any]]:
+        listed = await self._kube.get(f"/api/v1/namespaces/{self._demo.namespace}/persistentvolumeclaims")
+        return {claim["metadata"]["name"]: claim for claim in listed["items"]}
+
+    async def put(self, kind: str, name: str, spec: Mapping[str, Any]) -> None:
+        plural = "analyticsworkspaces" if kind == "AnalyticsWorkspace" else "analyticsworkspacebindings"
+        body = {"apiVersion": "xlscsde.nhs.uk/v1", "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
+        try:
+            await self._kube.create(f"{GROUP}/{plural}", body)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            await self._kube.merge_patch(f"{GROUP}/{plural}/{name}", {"spec": dict(spec)})
+
+    async def grant(self, user: str, name: str, *, expires: str = "2090-01-01", **jupyter: Any) -> None:
+        """A workspace of its own for a test, and the user's binding to it."""
+        spec = {
+            "displayName": jupyter.pop("displayName", name),
+            "description": jupyter.pop("description", "Of a test"),
+            "validity": {"availableFrom": "2020-01-01", "expires": "2090-01-01"},
+            "jupyterWorkspace": {"image": "example/notebook:1.0", **jupyter},
+        }
+        await self.put("AnalyticsWorkspace", name, spec)
+        await self.put(
+            "AnalyticsWorkspaceBinding",
+            f"{user}-{name}"[:200],
+            {"username": user, "workspace": name, "expires": expires},
+        )
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def hub(demo: Demo, kube: Kube) -> AsyncIterator[Hub]:
+    async with aiohttp.ClientSession() as http:
+        yield Hub(demo, kube, http)
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def no_fault_is_left(demo: Demo) -> AsyncIterator[None]:
+    yield
+    demo.api.fault = None
+
+
+class Person:
+    """Somebody in front of a browser."""
+
+    def __init__(self, page: Page, demo: Demo, name: str) -> None:
+        self.page = page
+        self.name = name
+        self._demo = demo
+
+    async def sign_in(self) -> None:
+        await self.page.goto(f"{self._demo.url}/hub/login")
+        await self.page.get_by_label("Username").fill(self.name)
+        await self.page.locator("#login_submit").click()
+        await self.page.wait_for_url("**/hub/**")
+        await self.page.goto(f"{self._demo.url}/hub/spawn")
+
+    async def shot(self, name: str) -> None:
+        SHOTS.mkdir(parents=True, exist_ok=True)
+        await self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
+
+    async def contents(self, path: str, method: str = "GET", body: object = None) -> tuple[int, Any]:
+        """The server's own files, asked with the person's session as JupyterLab does."""
+        result: dict[str, Any] = await self.page.evaluate(
+            """async ([path, method, body]) => {
+                const xsrf = document.cookie.match(/(?:^|; )_xsrf=([^;]*)/g) || [];
+                const value = xsrf.length ? xsrf[xsrf.length - 1].split("=")[1] : "";
+                const answer = await fetch(path, {
+                    method, body: body === null ? undefined : JSON.stringify(body),
+                    headers: {"X-XSRFToken": value, "Content-Type": "application/json"},
+                });
+                return {status: answer.status, text: await answer.text()};
+            }""",
+            [f"/user/{self.name}/api/contents/{path}", method, body],
+        )
+        try:
+            return result["status"], json.loads(result["text"])
+        except ValueError:
+            return result["status"], result["text"]
+
+    async def folders(self) -> set[str]:
+        status, listed = await self.contents("")
+        assert status == 200, listed
+        return {each["name"] for each in listed["content"]}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def person(browser: Browser, demo: Demo) -> AsyncIterator[Callable[..., Any]]:
+    contexts = []
+
+    async def make(name: str, **options: Any) -> Person:
+        context = await browser.new_context(**options)
+        contexts.append(context)
+        person = Person(await context.new_page(), demo, name)
+        await person.sign_in()
+        return person
+
+    yield make
+    for context in contexts:
+        await context.close()

@@ -1,0 +1,240 @@
+"""The demo's story in a real browser: what alice, bob and carol see, and what is theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import jupyterhub
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import expect
+
+from tests.e2e.conftest import Hub, Person
+from workspace_managers.devcluster.demo import Demo
+
+Make = Callable[..., Awaitable[Person]]
+
+
+async def assert_accessible(person: Person) -> None:
+    results = await Axe().run(person.page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+async def start(person: Person, name: str) -> None:
+    await person.page.goto(person.page.url.split("/hub/")[0].split("/user/")[0] + "/hub/spawn")
+    await person.page.locator(f'input[name="profile"][value="{name}"]').check(force=True)
+    await person.page.get_by_role("button", name="Start").click()
+    await person.page.wait_for_url("**/user/*/lab**", timeout=60_000)
+
+
+async def test_alice_sees_hers_by_state(person: Make) -> None:
+    """F2, A3: two that she can start, one that opens later with its date, one that has expired."""
+    alice = await person("alice")
+    await expect(alice.page.get_by_role("radio")).to_have_count(2)
+    assert await alice.page.locator("fieldset legend").count() == 1
+    text = await alice.page.inner_text("main")
+    for title in ("Cardio", "Asthma", "Opens ", "Expired "):
+        assert title in text
+    assert "Rare" not in text
+    await alice.shot("form")
+    await assert_accessible(alice)
+
+
+async def test_form_fits_a_phone_and_dark_mode(person: Make) -> None:
+    """F2: at 360 pixels nothing is cut off; dark where the hub has it."""
+    alice = await person("alice", viewport={"width": 360, "height": 740}, color_scheme="dark")
+    overflow = await alice.page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+    assert overflow <= 0
+    await alice.shot("form-phone-dark")
+    await assert_accessible(alice)
+
+
+async def test_form_works_without_a_mouse(person: Make) -> None:
+    """F2: Tab reaches the choices, arrows move between them, focus can be seen."""
+    alice = await person("alice")
+    chosen = alice.page.locator('input[name="profile"]:checked')
+    first = await chosen.get_attribute("value")
+    for _ in range(30):
+        await alice.page.keyboard.press("Tab")
+        if await alice.page.evaluate("document.activeElement.name === 'profile'"):
+            break
+    else:
+        pytest.fail("Tab never reached the choices")
+    await alice.page.keyboard.press("ArrowDown")
+    assert await chosen.get_attribute("value") != first
+    await alice.page.keyboard.press("ArrowUp")
+    assert await chosen.get_attribute("value") == first
+
+
+async def test_carol_is_told_whom_to_ask(person: Make) -> None:
+    """F2: a friendly page, and nothing to start."""
+    carol = await person("carol")
+    assert "carol" in await carol.page.inner_text("main")
+    await expect(carol.page.get_by_role("radio")).to_have_count(0)
+    await expect(carol.page.get_by_role("button", name="Start")).to_have_count(0)
+    await carol.shot("empty")
+    await assert_accessible(carol)
+
+
+async def test_bobs_title_is_text(person: Make) -> None:
+    """F1: markup in a display name is shown, not made."""
+    bob = await person("bob")
+    await expect(bob.page.get_by_text('Rare <i>diseases</i> & "genes"', exact=False).first).to_be_visible()
+    assert await bob.page.locator("main i", has_text="diseases").count() == 0
+    await bob.shot("form-bob")
+    await assert_accessible(bob)
+
+
+async def test_files_stay_in_their_workspace(person: Make, hub: Hub, demo: Demo) -> None:
+    """S1, S2: the whole story: start, save, stop, start again, another workspace, another user."""
+    alice = await person("alice")
+    await alice.page.locator('input[name="profile"][value="cardio-outcomes"]').check(force=True)
+    await alice.page.get_by_role("button", name="Start").click()
+    await alice.page.wait_for_url("**/spawn-pending/**")
+    await alice.shot("progress")
+    if "spawn-pending" in alice.page.url:
+        await assert_accessible(alice)
+    await alice.page.wait_for_url("**/user/alice/lab**", timeout=60_000)
+    await expect(alice.page.locator(".jp-DirListing-item", has_text="cardio-outcomes")).to_be_visible(timeout=30_000)
+    await expect(alice.page.locator(".jp-DirListing-item", has_text="shared")).to_be_visible()
+    await alice.shot("lab")
+    assert await alice.folders() == {"cardio-outcomes", "shared"}
+
+    note = {"type": "file", "format": "text", "content": "found something"}
+    status, answer = await alice.contents("cardio-outcomes/note.txt", "PUT", note)
+    assert status == 201, answer
+    status, _ = await alice.contents("shared/README.md")
+    assert status == 200
+    for path in ("shared/note.txt", "shared/README.md"):
+        status, _ = await alice.contents(path, "PUT", note)
+        assert status in (403, 500), "the shared folder is read-only"
+
+    await hub.stop("alice")
+    await start(alice, "cardio-outcomes")
+    status, answer = await alice.contents("cardio-outcomes/note.txt")
+    assert (status, answer["content"]) == (200, "found something")
+
+    await hub.stop("alice")
+    await start(alice, "asthma-cohort")
+    assert await alice.folders() == {"asthma-cohort", "shared"}
+    status, listed = await alice.contents("asthma-cohort")
+    assert [each["name"] for each in listed["content"]] == []
+
+    bob = await person("bob")
+    await start(bob, "asthma-cohort")
+    assert await bob.folders() == {"asthma-cohort", "shared"}
+    status, _ = await bob.contents("cardio-outcomes/note.txt")
+    assert status == 404
+    await hub.stop("bob")
+    await hub.stop("alice")
+
+
+async def test_last_used_workspace_is_preselected(person: Make, hub: Hub) -> None:
+    """F1: the choice of the last time, when it is still open."""
+    for name in ("cardio-outcomes", "asthma-cohort"):
+        status, answer = await hub.start("alice", {"profile": name})
+        assert status in (201, 202), answer
+        await hub.stop("alice")
+        alice = await person("alice")
+        assert await alice.page.locator('input[name="profile"]:checked').get_attribute("value") == name
+
+
+async def test_unavailable_backend_has_a_page_of_its_own(person: Make, hub: Hub, demo: Demo) -> None:
+    """A4, F2: a choice of which nothing is certain any more is refused on the form, with a sentence."""
+    alice = await person("alice")
+    await alice.page.locator('input[name="profile"][value="cardio-outcomes"]').check(force=True)
+    await alice.page.evaluate(
+        "document.querySelector('input[name=profile][value=cardio-outcomes]').value = 'rare-diseases'"
+    )
+    await alice.page.get_by_role("button", name="Start").click()
+    await expect(alice.page.get_by_role("alert")).to_contain_text("not open to you")
+    text = await alice.page.inner_text("body")
+    assert "No such profile" not in text
+    assert "HTTP 403" not in text
+    await alice.shot("denied")
+    await assert_accessible(alice)
+    assert "jupyter-alice" not in await hub.pods()
+
+
+@pytest.mark.parametrize("path", ["/hub/spawn/bob", "/hub/nothing-here"])
+async def test_error_pages_are_accessible(person: Make, demo: Demo, path: str) -> None:
+    alice = await person("alice")
+    await alice.page.goto(demo.url + path)
+    await alice.shot("error" + path.replace("/", "-"))
+    await assert_accessible(alice)
+
+
+async def test_failed_start_says_what_to_do(person: Make, hub: Hub) -> None:
+    """F2: no data is lost, and the way back to the list."""
+    await hub.grant("alice", "broken-start", image="example/fails:1", displayName="Broken start")
+    alice = await person("alice")
+    await alice.page.locator('input[name="profile"][value="broken-start"]').check(force=True)
+    await alice.page.get_by_role("button", name="Start").click()
+    await expect(alice.page.get_by_text("is lost", exact=False).first).to_be_visible(timeout=60_000)
+    await alice.shot("failed-start")
+    await assert_accessible(alice)
+    await alice.page.goto(alice.page.url.split("/hub/")[0] + "/hub/spawn-pending/alice")
+    await alice.shot("failed-start-page")
+    await assert_accessible(alice)
+
+
+HOSTILE = "<script>window.hacked = true</script>\"'{{ 7 * 7 }}"
+
+
+async def test_hostile_text_in_every_field_is_only_text(person: Make, hub: Hub) -> None:
+    """F1: on the page, and in the pod that is started from it."""
+    await hub.grant(
+        "alice",
+        "hostile",
+        displayName=HOSTILE,
+        description=HOSTILE * 30,
+        image="example/notebook:<script>window.hacked=true</script>",
+    )
+    alice = await person("alice")
+    await alice.shot("form-hostile")
+    assert await alice.page.evaluate("window.hacked") is None
+    text = await alice.page.inner_text("main")
+    assert "<script>" in text
+    assert "{{ 7 * 7 }}" in text
+    await assert_accessible(alice)
+
+
+@pytest.mark.parametrize(
+    ("name", "resources", "expected"),
+    [
+        pytest.param("with.dots", None, ("standard", {}), id="dots-and-no-resources"),
+        pytest.param("long-" + "x" * 248, None, ("standard", {}), id="253-characters"),
+        pytest.param("memory-a", {"limits": {"memory": "1.5Gi"}}, ("1.5 GiB", {"memory": 1610612736}), id="1.5Gi"),
+        pytest.param("memory-b", {"limits": {"memory": "1500M"}}, ("1500 MB", {"memory": 1500000000}), id="1500M"),
+        pytest.param("memory-c", {"limits": {"memory": "1e9"}}, ("1 GB", {"memory": 1000000000}), id="1e9"),
+        pytest.param("memory-d", {"limits": {"memory": 1073741824}}, ("1 GiB", {"memory": 1073741824}), id="integer"),
+    ],
+)
+async def test_unusual_resources_are_right_on_the_page_and_in_the_pod(
+    person: Make, hub: Hub, name: str, resources: dict[str, Any] | None, expected: tuple[str, dict[str, int]]
+) -> None:
+    """F2, F3, S4."""
+    shown, limits = expected
+    await hub.grant(
+        "carol",
+        name,
+        displayName=f"Title of {name[:9]}",
+        **({"resources": resources} if resources else dict[str, Any]()),
+    )
+    carol = await person("carol")
+    card = carol.page.locator(".wm-card", has=carol.page.locator(f'input[value="{name}"]'))
+    await expect(card).to_contain_text(shown)
+    status, answer = await hub.start("carol", {"profile": name})
+    assert status in (201, 202), answer
+    pod = next(pod for pod_name, pod in (await hub.pods()).items() if "carol" in pod_name)
+    notebook = pod["spec"]["containers"][0]
+    told = (notebook.get("resources") or {}).get("limits") or {}
+    assert {key: int(value) for key, value in told.items()} == limits
+    mounts = {each["mountPath"] for each in notebook["volumeMounts"]}
+    assert mounts == {f"/home/jovyan/{name}", "/home/jovyan/shared"}
+    await hub.stop("carol")
+
+
+def test_stack_is_the_one_that_was_asked_for() -> None:
+    assert jupyterhub.__version__ in ("4.0.2", "6.1.1")
