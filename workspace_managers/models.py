@@ -109,8 +109,9 @@ class Volume:
         mount_path: Absolute path in the container.
         read_only: Whether the pod may write to it.
         shared: Whether this is the hub's one shared claim, which must be read-only (rule S2).
-        sole: Whether the plugin vouches that no other workspace names this claim. Only then may a claim be made, or
-            one without an owner be adopted, under a name that is not the workspace's own default (rule S3).
+        sole: True when the plugin vouches that no other workspace names this claim, False when another does, None when
+            it cannot tell. Only what is vouched for may be made or adopted under a name that is not the workspace's own
+            default, and a claim without an owner that another workspace names is adopted by neither (rule S3).
         storage_class: Used only when the claim is first made; None for ``DEFAULT_STORAGE_CLASS``.
         access_modes: Used only when the claim is first made; empty for ``DEFAULT_STORAGE_ACCESS_MODES``.
         capacity: A Kubernetes quantity, used only when the claim is first made; None for ``DEFAULT_STORAGE_CAPACITY``.
@@ -120,7 +121,7 @@ class Volume:
     mount_path: str
     read_only: bool = False
     shared: bool = False
-    sole: bool = False
+    sole: bool | None = None
     storage_class: str | None = None
     access_modes: tuple[str, ...] = ()
     capacity: str | None = None

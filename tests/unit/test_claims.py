@@ -151,7 +151,8 @@ async def test_claim_of_another_workspace_is_refused_and_none_is_made(kube: Kube
     [
         pytest.param(volume("jupyter-cardio"), True, id="its-own-default"),
         pytest.param(volume("old-study", sole=True), True, id="named-by-it-alone"),
-        pytest.param(volume("old-study"), False, id="named-by-others-too"),
+        pytest.param(volume("old-study"), False, id="nobody-can-tell"),
+        pytest.param(volume("old-study", sole=False), False, id="named-by-others-too"),
         pytest.param(volume("jupyter-asthma"), False, id="the-default-of-another"),
     ],
 )
@@ -171,6 +172,24 @@ async def test_claim_without_an_owner_is_taken_only_when_certain(
     found = await claim(kube, asked.claim)
     assert (found is not None) is exists
     assert OWNER_ANNOTATION not in ((found or {}).get("metadata", {}).get("annotations") or {})
+
+
+async def test_default_claim_that_another_workspace_uses_is_adopted_by_neither(kube: Kube) -> None:
+    """S3: a new workspace whose default name is an older study's claim must not be shown that study's files."""
+    await put(kube)
+    with pytest.raises(StorageRefused, match="not the only one"):
+        await ensure(kube, volume(sole=False))
+    with pytest.raises(StorageRefused, match="not the only one"):
+        await ensure(kube, volume(sole=False), workspace="older-study")
+    assert await owner(kube) is None
+
+
+async def test_default_claim_that_is_not_there_is_made_though_another_names_it(kube: Kube) -> None:
+    """S3: nothing is in it yet, and from then on its owner is told."""
+    await ensure(kube, volume(sole=False))
+    assert await owner(kube) == "cardio"
+    with pytest.raises(StorageRefused, match="belongs to 'cardio'"):
+        await ensure(kube, volume(sole=False), workspace="older-study")
 
 
 @pytest.mark.parametrize(

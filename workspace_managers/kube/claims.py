@@ -88,7 +88,9 @@ class _Claim:
             return
         if owner is not None:
             raise StorageRefused(f"claim {name} belongs to {quote(owner)}, not to workspace {quote(self._workspace)}")
-        if not (self._volume.sole or self._volume.claim == default_claim(self._workspace)):
+        own = self._volume.claim == default_claim(self._workspace)
+        # What is there may hold the files of another workspace that names it; what is not there holds nobody's.
+        if not (self._volume.sole or (own and (existing is None or self._volume.sole is None))):
             raise StorageRefused(
                 f"claim {name} has no owner, and workspace {quote(self._workspace)} is not the only one that names it; "
                 f"to give it to one workspace, set its annotation {OWNER_ANNOTATION}"
