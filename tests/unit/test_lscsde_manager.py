@@ -550,7 +550,7 @@ async def test_api_server_that_is_gone_at_the_start_is_unavailable(world: World)
 # Storage
 
 
-async def volumes(world: World, name: str, user: User = ALICE) -> dict[str, bool]:
+async def volumes(world: World, name: str, user: User = ALICE) -> dict[str, bool | None]:
     """The claims of a workspace, and whether the plugin vouches that it is the only one to name them."""
     found = await world.manager.volumes_for(user, await world.manager.confirm(user, name))
     return {volume.claim: volume.sole for volume in found if not volume.shared}
