@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import jupyterhub
 import pytest
+from aiohttp import web
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
@@ -91,10 +94,6 @@ async def test_files_stay_in_their_workspace(person: Make, hub: Hub, demo: Demo)
     alice = await person("alice")
     await alice.page.locator('input[name="profile"][value="cardio-outcomes"]').check(force=True)
     await alice.page.get_by_role("button", name="Start").click()
-    await alice.page.wait_for_url("**/spawn-pending/**")
-    await alice.shot("progress")
-    if "spawn-pending" in alice.page.url:
-        await assert_accessible(alice)
     await alice.page.wait_for_url("**/user/alice/lab**", timeout=60_000)
     await expect(alice.page.locator(".jp-DirListing-item", has_text="cardio-outcomes")).to_be_visible(timeout=30_000)
     await expect(alice.page.locator(".jp-DirListing-item", has_text="shared")).to_be_visible()
@@ -140,8 +139,40 @@ async def test_last_used_workspace_is_preselected(person: Make, hub: Hub) -> Non
         assert await alice.page.locator('input[name="profile"]:checked').get_attribute("value") == name
 
 
-async def test_unavailable_backend_has_a_page_of_its_own(person: Make, hub: Hub, demo: Demo) -> None:
-    """A4, F2: a choice of which nothing is certain any more is refused on the form, with a sentence."""
+async def test_unavailable_backend_has_a_page_of_its_own(person: Make, demo: Demo) -> None:
+    """A4, F2: never "you have no workspaces" when nobody could ask; and all is well again when the API is."""
+
+    async def broken(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(status=500) if "analyticsworkspace" in request.path else None
+
+    alice = await person("alice")
+    demo.api.fault = broken
+    demo.api.drop_watches()
+    async with asyncio.timeout(60):
+        while (await loaded(alice, demo)) == 200:  # noqa: ASYNC110 - nothing tells when the grace of the cache is over
+            await asyncio.sleep(1)
+    assert await loaded(alice, demo) == 503
+    text = await alice.page.inner_text("main")
+    assert "cannot be looked up" in text
+    assert "is lost" in text
+    await expect(alice.page.get_by_role("radio")).to_have_count(0)
+    await expect(alice.page.get_by_role("button", name="Start")).to_have_count(0)
+    await alice.shot("unavailable")
+    await assert_accessible(alice)
+    demo.api.fault = None
+    async with asyncio.timeout(60):
+        while (await loaded(alice, demo)) != 200:  # noqa: ASYNC110 - nor when the watch is back
+            await asyncio.sleep(1)
+
+
+async def loaded(person: Person, demo: Demo) -> int:
+    answer = await person.page.goto(f"{demo.url}/hub/spawn")
+    assert answer is not None
+    return answer.status
+
+
+async def test_forged_choice_is_denied_on_the_form(person: Make, hub: Hub) -> None:
+    """A3, A4: a choice that is not the user's is refused on the form, with a sentence."""
     alice = await person("alice")
     await alice.page.locator('input[name="profile"][value="cardio-outcomes"]').check(force=True)
     await alice.page.evaluate(
@@ -165,12 +196,19 @@ async def test_error_pages_are_accessible(person: Make, demo: Demo, path: str) -
     await assert_accessible(alice)
 
 
-async def test_failed_start_says_what_to_do(person: Make, hub: Hub) -> None:
-    """F2: no data is lost, and the way back to the list."""
+async def test_progress_and_failed_start_say_what_to_do(person: Make, hub: Hub) -> None:
+    """F2: what is going on while it starts; then that no data is lost, and the way back to the list."""
     await hub.grant("alice", "broken-start", image="example/fails:1", displayName="Broken start")
     alice = await person("alice")
     await alice.page.locator('input[name="profile"][value="broken-start"]').check(force=True)
     await alice.page.get_by_role("button", name="Start").click()
+    await alice.page.wait_for_url("**/spawn-pending/**")
+    await expect(alice.page.locator("#progress-message")).to_contain_text(
+        re.compile("container", re.IGNORECASE), timeout=20_000
+    )
+    assert "broken-start" in await alice.page.inner_text("main")
+    await alice.shot("progress")
+    await assert_accessible(alice)
     await expect(alice.page.get_by_text("is lost", exact=False).first).to_be_visible(timeout=60_000)
     await alice.shot("failed-start")
     await assert_accessible(alice)
