@@ -36,7 +36,7 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
     state = tmp_path_factory.mktemp("demo") / "state"
     failing = {"example/fails:1": [sys.executable, "-c", "raise SystemExit(3)"]}
     # A failed start is a page of its own; waiting for it need not take the default of 15 minutes.
-    environ = {"KS_START_TIMEOUT": "25"}
+    environ = {"KS_START_TIMEOUT": "40"}
     async with Demo(state, 0, environ=environ, images=failing, say=lambda _line: None) as demo:
         yield demo
         SHOTS.mkdir(parents=True, exist_ok=True)
