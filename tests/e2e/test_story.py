@@ -16,6 +16,7 @@ from playwright.async_api import expect
 from tests.e2e.conftest import Hub, Person
 from workspace_managers.devcluster.demo import Demo
 
+CONTAINER = re.compile("container", re.IGNORECASE)
 Make = Callable[..., Awaitable[Person]]
 
 
@@ -203,13 +204,11 @@ async def test_progress_and_failed_start_say_what_to_do(person: Make, hub: Hub) 
     await alice.page.locator('input[name="profile"][value="broken-start"]').check(force=True)
     await alice.page.get_by_role("button", name="Start").click()
     await alice.page.wait_for_url("**/spawn-pending/**")
-    await expect(alice.page.locator("#progress-message")).to_contain_text(
-        re.compile("container", re.IGNORECASE), timeout=20_000
-    )
+    await expect(alice.page.locator("#progress-message")).to_contain_text(CONTAINER, timeout=20_000)
     assert "broken-start" in await alice.page.inner_text("main")
     await alice.shot("progress")
     await assert_accessible(alice)
-    await expect(alice.page.get_by_text("is lost", exact=False).first).to_be_visible(timeout=60_000)
+    await expect(alice.page.get_by_text("is lost", exact=False).first).to_be_visible(timeout=90_000)
     await alice.shot("failed-start")
     await assert_accessible(alice)
     await alice.page.goto(alice.page.url.split("/hub/")[0] + "/hub/spawn-pending/alice")
