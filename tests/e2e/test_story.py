@@ -235,6 +235,13 @@ async def test_hostile_text_in_every_field_is_only_text(person: Make, hub: Hub) 
     assert "<script>" in text
     assert "{{ 7 * 7 }}" in text
     await assert_accessible(alice)
+    status, answer = await hub.start("alice", {"profile": "hostile"})
+    assert status in (201, 202), answer
+    pod = next(pod for name, pod in (await hub.pods()).items() if "alice" in name)
+    assert pod["spec"]["containers"][0]["image"] == "example/notebook:<script>window.hacked=true</script>"
+    assert "7 * 7" not in str(pod)
+    assert pod["metadata"]["labels"]["workspace"] == "hostile"
+    await hub.stop("alice")
 
 
 @pytest.mark.parametrize(
