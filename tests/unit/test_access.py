@@ -155,3 +155,13 @@ def test_denied_with_a_sentence_that_names_nothing(name: str, today: date, sente
     assert sentence in caught.value.user_message
     assert "asthma" not in caught.value.user_message + str(caught.value)
     assert name in str(caught.value)
+
+
+def test_open_goes_before_later_and_the_longest_open_one_counts() -> None:
+    """A1: whatever order the backend answers in."""
+    brief, longer = workspace(grant_expires=TODAY + DAY), workspace(grant_expires=TODAY + 9 * DAY)
+    later = workspace(available_from=TODAY + DAY, grant_expires=TODAY + 90 * DAY)
+    for grants in ([brief, later], [later, brief]):
+        assert require_open(ALICE, "cardio", grants, TODAY) is brief
+    for grants in ([brief, longer, later], [later, longer, brief]):
+        assert require_open(ALICE, "cardio", grants, TODAY) is longer

@@ -516,6 +516,7 @@ async def test_relist_after_410_drops_what_vanished(api: ScriptedApi, cache: Wat
     assert await names(cache, "alice") == ["b2"]
     assert await names(cache, "bob") == ["b3"]
     assert await cache.get("b2") is unchanged
+    assert await cache.get("b1") is None
     assert len(api.asked(watch=False)) == 2
 
 

@@ -146,6 +146,78 @@ async def test_claim_of_another_workspace_is_refused_and_none_is_made(kube: Kube
     assert await claim(kube, "jupyter-shared") is None
 
 
+async def test_refused_claim_comes_before_any_is_made_wherever_it_stands(kube: Kube, api: EmbeddedApi) -> None:
+    """S2: also when it is the last one of several."""
+    await put(kube, "scans", annotations={OWNER_ANNOTATION: "asthma"})
+    api.requests.clear()
+    with pytest.raises(StorageRefused, match="belongs to 'asthma'"):
+        await ensure(kube, volume(), shared(), volume("scans", "/mnt/scans", sole=True))
+    assert {each.method for each in api.requests} == {"GET"}
+
+
+@pytest.mark.parametrize("other", ["cardio2", "cardi", "CARDIO", ""])
+async def test_owner_is_compared_whole(kube: Kube, other: str) -> None:
+    """S2: neither a beginning nor another case, and an empty owner is not none."""
+    await put(kube, annotations={OWNER_ANNOTATION: other})
+    with pytest.raises(StorageRefused, match="belongs to"):
+        await ensure(kube)
+
+
+async def test_claims_are_read_side_by_side(kube: Kube, api: EmbeddedApi) -> None:
+    """S2: one round trip, however many there are."""
+    await ensure(kube)
+    waiting, both = [0], asyncio.Event()
+
+    async def hold(_request: web.Request) -> web.StreamResponse | None:
+        waiting[0] += 1
+        if waiting[0] == 2:
+            both.set()
+        await both.wait()
+        return None
+
+    api.fault = hold
+    await ensure(kube)
+    assert waiting == [2]
+
+
+async def test_claim_that_may_not_be_read_is_not_made(kube: Kube, api: EmbeddedApi) -> None:
+    """S2, A4: "may not be read" is not "is not there"."""
+
+    async def blind(request: web.Request) -> web.StreamResponse | None:
+        return status(403, "Forbidden") if request.method == "GET" else None
+
+    api.fault = blind
+    with pytest.raises(BackendUnavailable, match="403"):
+        await ensure(kube)
+    assert {each.method for each in api.requests} == {"GET"}
+
+
+async def test_nothing_is_left_running_behind_a_refusal(kube: Kube, api: EmbeddedApi) -> None:
+    """S2: each request has ended before the first failure is raised."""
+    ended: list[str] = []
+
+    async def one_fails(request: web.Request) -> web.StreamResponse | None:
+        if request.method == "POST" and (await request.json())["metadata"]["name"] == "jupyter-cardio":
+            return status(422, "Invalid")
+        if request.method == "POST":
+            await asyncio.sleep(0.2)
+            ended.append("shared")
+        return None
+
+    api.fault = one_fails
+    with pytest.raises(StorageRefused, match="cannot be made"):
+        await ensure(kube)
+    assert ended == ["shared"]
+
+
+@pytest.mark.parametrize("path", [f"{CLAIMS}/../secrets/x", f"{CLAIMS}/a?x=1", f"{CLAIMS}/a/", f"{CLAIMS}/%2e%2e", "x"])
+async def test_path_that_climbs_asks_for_nothing(kube: Kube, api: EmbeddedApi, path: str) -> None:
+    """S2: a name never becomes another object's path."""
+    with pytest.raises(ValueError, match="is not a path"):
+        await kube.get(path)
+    assert api.requests == []
+
+
 @pytest.mark.parametrize(
     ("asked", "adopted"),
     [
@@ -197,6 +269,7 @@ async def test_default_claim_that_is_not_there_is_made_though_another_names_it(k
     [
         pytest.param({"labels": {"component": "hub", "app": "jupyterhub"}}, id="the-hubs-database"),
         pytest.param({"labels": {"heritage": "jupyterhub"}}, id="old-personal"),
+        pytest.param({"labels": {"chart": "jupyterhub-3.2.1"}}, id="the-charts-of-old"),
         pytest.param({"labels": {"hub.jupyter.org/username": "alice"}}, id="personal"),
         pytest.param({"annotations": {"hub.jupyter.org/username": "alice"}}, id="personal-by-annotation"),
         pytest.param({"labels": {"app.kubernetes.io/managed-by": "kubespawner"}}, id="new-personal"),

@@ -116,3 +116,8 @@ def test_texts_are_bounded_and_free_of_controls(changes: dict[str, Any], field: 
 def test_no_workspaces_is_a_form_without_cards() -> None:
     nothing: list[Workspace] = []
     assert build_form(nothing, TODAY) == Form(())
+
+
+def test_endless_description_is_cut() -> None:
+    """F1."""
+    assert card(description="x" * 1_000_000).description == "x" * 5000 + "…"

@@ -106,6 +106,7 @@ class Handler:
     def __init__(self) -> None:
         self.status = 200
         self.settings: dict[str, Any] = {}
+        self.current_user: Any = None
 
     def set_status(self, status: int) -> None:
         self.status = status
@@ -208,7 +209,18 @@ async def test_form_that_cannot_be_made_is_a_page_that_says_so(
     assert html.strip()
     assert "radio" not in html
     assert "secret" not in html
+    assert ("This is not open to you" if status == 403 else "cannot be shown right now") in html
+    assert "You have no workspaces" not in html
     assert spawner.handler.status == status
+
+
+async def test_texts_of_a_resource_are_escaped_on_the_form(spawner: Any, plugin: Plugin) -> None:
+    """F1: KubeSpawner's own environment does not escape, and the hub prints the result as it is."""
+    plugin.grants = (workspace(display_name="<img src=x>", description="<script>alert(1)</script>"),)
+    html = await spawner.options_form(spawner)
+    assert "&lt;img src=x&gt;" in html
+    assert "<img" not in html
+    assert "<script>alert" not in html
 
 
 async def test_options_load_the_chosen_profile_only(spawner: Any) -> None:
@@ -216,6 +228,7 @@ async def test_options_load_the_chosen_profile_only(spawner: Any) -> None:
     spawner.user_options = {"profile": "asthma"}
     await spawner.load_user_options()
     assert (spawner.image, spawner.cpu_limit) == ("example/notebook:1.0", 2.0)
+    assert [each["slug"] for each in await spawner.profile_list(spawner)] == ["asthma"]
 
 
 @pytest.mark.parametrize(
@@ -230,7 +243,7 @@ async def test_options_that_choose_nothing_of_the_users_are_refused(spawner: Any
         await spawner.load_user_options()
     assert caught.value.status_code == 403
     assert "asthma" not in str(caught.value)
-    assert str(caught.value) == caught.value.jupyterhub_message
+    assert str(caught.value) == caught.value.jupyterhub_message == caught.value.log_message
 
 
 async def test_nothing_of_the_last_workspace_is_left(installed: Config, plugin: Plugin) -> None:
@@ -277,6 +290,7 @@ async def test_pod_has_the_workspaces_storage_and_shows_no_secret(spawner: Any, 
     claims = [each["persistentVolumeClaim"]["claimName"] for each in document["spec"]["volumes"]]
     assert claims == ["jupyter-cardio", "jupyter-shared"]
     assert document["metadata"]["labels"]["workspace"] == "cardio"
+    assert document["metadata"]["annotations"]["workspace-managers/workspace"] == "cardio"
     assert {"name": "SECRET", "value": "hunter2"} in document["spec"]["containers"][0]["env"]
     assert made.metadata.name == document["metadata"]["name"]
     for shown in (made.to_str(), str(made), repr(made)):
@@ -355,8 +369,13 @@ async def test_earlier_auth_state_hook_is_called(plugin: Plugin) -> None:
 async def test_server_of_another_is_asked_for_its_owner(installed: Config, plugin: Plugin) -> None:
     """A3: an admin who starts bob's server starts what bob may open."""
     spawner = make_spawner(installed, "bob")
+    spawner.handler.current_user = SimpleNamespace(name="admin", admin=True)
+    spawner.user_options = {"profile": "cardio"}
     await spawner.options_form(spawner)
-    assert plugin.asked[-1].username == "bob"
+    await spawner.load_user_options()
+    await spawner.modify_pod_hook(spawner, await spawner.get_pod_manifest())
+    await plugin.context.kube.close()
+    assert [user.username for user in plugin.asked] == ["bob"] * 3
 
 
 @pytest.mark.parametrize("failure", [AccessDenied("no"), BackendUnavailable("down")], ids=["denied", "unavailable"])
@@ -391,5 +410,9 @@ async def test_refusal_is_logged_with_its_cause_and_bounded(
     spawner.user_options = {"profile": "x" * 10_000}
     with caplog.at_level(logging.WARNING), pytest.raises(hub.Refused):
         await spawner.load_user_options()
-    assert "denied at options for 'alice'" in caplog.text
+    assert "denied at options for 'alice': 'alice' has no grant of the workspace 'xxx" in caplog.text
     assert len(caplog.text) < 1000
+    plugin.failure = BackendUnavailable("the cause of it")
+    with pytest.raises(hub.Refused):
+        await spawner.load_user_options()
+    assert "unavailable at options for 'alice': the cause of it" in caplog.text

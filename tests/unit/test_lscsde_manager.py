@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import copy
+import importlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ import pytest
 from aiohttp import web
 
 import workspace_manager_lscsde
-import workspace_managers
 from tests.factories import pod
 from workspace_manager_lscsde import LscsdeWorkspaceManager
 from workspace_managers import (
@@ -383,6 +383,26 @@ async def test_confirm_reads_side_by_side(world: World) -> None:
     world.api.fault = hold
     await world.manager.confirm(ALICE, "cardio")
     assert len(waiting) == 2
+
+
+async def test_confirm_leaves_nothing_running_behind_a_failure(world: World) -> None:
+    """A4: the slower read has ended before the faster one's failure is raised."""
+    world.workspace("cardio")
+    world.binding("one")
+    await warm(world)
+    ended: list[str] = []
+
+    async def one_fails(request: web.Request) -> web.StreamResponse | None:
+        if f"/{WORKSPACES}/" in request.path:
+            return await answer_with(403)(request)
+        await asyncio.sleep(0.2)
+        ended.append(BINDINGS)
+        return None
+
+    world.api.fault = one_fails
+    with pytest.raises(BackendUnavailable, match="403"):
+        await world.manager.confirm(ALICE, "cardio")
+    assert ended == [BINDINGS]
 
 
 @pytest.mark.parametrize("name", ["cardio", "bobs", "unknown", "../cardio", "x" * 300])
@@ -776,7 +796,6 @@ async def test_problems_without_an_answer_are_unavailable(world: World, status: 
 PACKAGE = Path(workspace_manager_lscsde.__file__).parent
 
 
-# What a plugin may import beside ``workspace_managers`` itself.
 @pytest.mark.parametrize("module", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
 def test_package_could_live_in_a_repository_of_its_own(module: Path) -> None:
     """It imports the framework by its public names, and its library in one module."""
@@ -786,6 +805,17 @@ def test_package_could_live_in_a_repository_of_its_own(module: Path) -> None:
         if isinstance(node, ast.ImportFrom) and not node.level and node.module is not None:
             names = {each.name for each in node.names}
             if node.module.startswith("workspace_managers"):
-                assert names <= set(workspace_managers.__all__), node.module
+                assert node.module in ("workspace_managers", "workspace_managers.contract")
+                assert names <= set(importlib.import_module(node.module).__all__), node.module
             if node.module.startswith(("lscsde_workspace_mgmt", "kubernetes", "pydantic")):
                 assert module.stem == "compat"
+
+
+async def test_nothing_is_vouched_for_by_a_cache_that_cannot_answer(world: World) -> None:
+    """S3, A4: "nobody else names it" needs an answer."""
+    world.workspace("cardio", jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "data"}})
+    world.binding("one")
+    grant = await world.manager.confirm(ALICE, "cardio")
+    await world.manager.close()
+    with pytest.raises(BackendUnavailable):
+        await world.manager.volumes_for(ALICE, grant)

@@ -728,3 +728,14 @@ def test_binding_is_small() -> None:
     fields = (first, first.name, first.username, first.rules)
     assert sum(map(sys.getsizeof, fields)) < 400
     assert not hasattr(first, "__dict__")
+
+
+def test_reason_tells_no_value_of_the_wrong_type() -> None:
+    """F1: it could be a secret in the wrong place."""
+    assert "hunter2" not in refused(persistentVolumeClaim="hunter2")
+
+
+def test_many_reasons_are_one_bounded_line() -> None:
+    """F1: each of 32 mounts is wrong."""
+    wrong = [{"persistentVolumeClaim": f"c{index}", "mountPath": "x" * 300} for index in range(32)]
+    assert len(refused(additionalStorage=wrong)) < 700

@@ -135,10 +135,67 @@ async def test_midnight_while_the_backend_answers_is_noticed(plugin: Plugin, clo
     def midnight(method: str) -> None:
         clock.now = datetime(2027, 1, 1, tzinfo=UTC)
 
+    before = clock.now
     plugin.fresh = workspace("cardio")
     plugin.fail = midnight
     with pytest.raises(AccessDenied):
         await plugin.provision(ALICE, "cardio", pod())
+    clock.now = before
+    with pytest.raises(AccessDenied):
+        await plugin.choose(ALICE, "cardio")
+    clock.now = before
+    assert {card.state for card in (await plugin.build_form(ALICE)).cards} == {"expired"}
+
+
+@pytest.mark.parametrize(
+    ("zone", "today"),
+    [("UTC", date(2026, 12, 31)), ("Europe/Berlin", date(2027, 1, 1)), ("America/New_York", date(2026, 12, 31))],
+)
+def test_today_is_the_day_in_the_time_zone_of_the_hub(zone: str, today: date) -> None:
+    """A1: WORKSPACE_TIMEZONE, whatever zone the clock tells the moment in."""
+    settings = Settings.from_environ({"WORKSPACE_TIMEZONE": zone})
+    moment = datetime(2026, 12, 31, 23, 30, tzinfo=UTC)
+    context = Context(settings=settings, kube=Kube("hub"), log=logging.getLogger("test"), clock=lambda: moment)
+    assert context.today() == today
+
+
+def test_clock_of_the_hub_runs_and_tells_its_zone() -> None:
+    """A1: read at the moment of the question, not when something was imported or made."""
+    context = Context(settings=Settings.from_environ({}), kube=Kube("hub"), log=logging.getLogger("test"))
+    before = datetime.now(UTC)
+    assert before <= context.clock() <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("name", [None, "", {}], ids=repr)
+async def test_only_workspace_of_a_user_is_not_chosen_for_them(plugin: Plugin, name: Any) -> None:
+    """A3: a REST start with {}."""
+    plugin.grants = [workspace("cardio")]
+    with pytest.raises(AccessDenied, match="without choosing"):
+        await plugin.choose(ALICE, name)
+
+
+async def test_form_has_one_card_a_workspace_in_every_state(plugin: Plugin) -> None:
+    """F1, F2: unique slugs though there are two grants, and nothing hidden."""
+    plugin.grants = [
+        workspace("cardio", grant_expires=date(2026, 2, 1)),
+        workspace("cardio"),
+        workspace("closed", expires=date(2026, 2, 1)),
+        workspace("later", available_from=date(2026, 8, 1)),
+    ]
+    cards = (await plugin.build_form(ALICE)).cards
+    assert [(card.slug, card.state) for card in cards] == [
+        ("cardio", "open"),
+        ("later", "future"),
+        ("closed", "expired"),
+    ]
+
+
+async def test_wrong_answer_is_bounded_in_the_log(plugin: Plugin) -> None:
+    """F1."""
+    plugin.grants = ["x" * 10_000]
+    with pytest.raises(BackendUnavailable) as caught:
+        await plugin.build_form(ALICE)
+    assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize(
@@ -225,8 +282,9 @@ async def test_plugin_that_never_returns_is_unavailable(plugin: Plugin, monkeypa
         return []
 
     monkeypatch.setattr(plugin, "list_workspaces", forever)
-    with pytest.raises(BackendUnavailable, match="did not answer within"):
-        await plugin.build_form(ALICE)
+    async with asyncio.timeout(2):
+        with pytest.raises(BackendUnavailable, match="did not answer within"):
+            await plugin.build_form(ALICE)
 
 
 async def test_status_that_cannot_be_written_does_not_stop_a_start(

@@ -64,6 +64,8 @@ def test_long_names_differ_though_they_begin_alike(length: int) -> None:
     assert default_claim(one) != default_claim(other)
     assert volume_name(one) != volume_name(other)
     assert is_name(default_claim(one))
+    assert LABEL_VALUE.fullmatch(label_value(one))
+    assert DNS_LABEL.fullmatch(volume_name(one))
 
 
 def test_dot_and_dash_differ() -> None:

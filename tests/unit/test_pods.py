@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import json
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -96,11 +98,15 @@ def test_what_came_in_is_not_changed() -> None:
     assert document == before
 
 
-def test_mount_of_the_hubs_own_in_the_way_is_refused() -> None:
-    """S1."""
+@pytest.mark.parametrize(
+    "path",
+    ["/home/jovyan/cardio", "/home/jovyan/cardio/", "/home/jovyan/cardio/cache", "/home/jovyan", "/home/jovyan/"],
+)
+def test_mount_of_the_hubs_own_in_the_way_is_refused(path: str) -> None:
+    """S1: at the same path, inside it or above it."""
     document = pod()
     document["spec"]["volumes"].append({"name": "kept", "emptyDir": {}})
-    document["spec"]["containers"][0]["volumeMounts"].append({"name": "kept", "mountPath": "/home/jovyan/cardio"})
+    document["spec"]["containers"][0]["volumeMounts"].append({"name": "kept", "mountPath": path})
     with pytest.raises(StorageRefused, match="cover each other"):
         rebuild(document, workspace(), VOLUMES)
 
@@ -119,7 +125,7 @@ def test_only_the_notebook_gets_the_workspace() -> None:
 
 def test_one_claim_mounted_twice_is_one_volume() -> None:
     rebuilt = rebuild(pod(), workspace(), [volume(), volume(mount_path="/mnt/again")])
-    assert list(claims_of(rebuilt).values()) == ["jupyter-cardio"]
+    assert [each["name"] for each in rebuilt["spec"]["volumes"]] == ["settings", volume_name("jupyter-cardio")]
     assert "/mnt/again" in mounts_of(rebuilt["spec"]["containers"][0])
 
 
@@ -139,6 +145,20 @@ def test_labels_never_replace_the_hubs_own() -> None:
         "workspace": "cardio",
     }
     assert is_reserved_label("hub.jupyter.org/network-access-hub")
+
+
+def test_label_that_the_hub_has_set_already_stays_but_for_our_own() -> None:
+    document = pod()
+    document["metadata"]["labels"] |= {"team": "platform", "workspace": "of-the-chart"}
+    labels = rebuild(document, workspace(labels={"team": "heart"}), VOLUMES)["metadata"]["labels"]
+    assert (labels["team"], labels["workspace"]) == ("platform", "cardio")
+
+
+def test_pod_is_plain_json_though_the_facts_are_frozen() -> None:
+    """The API client takes nothing else."""
+    frozen: Any = MappingProxyType({"key": "a"})
+    asked = workspace(labels=frozen, node_selector=frozen, tolerations=(frozen,), resources=Resources(limits=frozen))
+    json.dumps(rebuild(pod(), asked, VOLUMES))
 
 
 def test_long_workspace_name_is_a_legal_label_and_whole_in_the_annotation() -> None:

@@ -366,3 +366,9 @@ def test_l1_what_pip_installs_is_what_is_listed(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert "Plain-Files (workspace-manager-plain 2.3.1)" in listed.stdout.splitlines()
+
+
+def test_l2_what_the_framework_decides_is_final() -> None:
+    """L2: the checks read the marks, so a mark that is lost would open the method to every plugin."""
+    final = {name for name, method in vars(WorkspaceManager).items() if getattr(method, "__final__", False)}
+    assert final == {"begin", "build_form", "choose", "provision"}

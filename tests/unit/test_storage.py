@@ -77,3 +77,17 @@ def test_every_reason_is_told() -> None:
         check_volumes("shared", [volume("jupyter-shared", "data")])
     for reason in ("reserved", "not absolute", "names the shared claim"):
         assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt/conda", "/proc", "/root"),
+        *("/run", "/sbin", "/sys", "/tmp", "/usr", "/var"),  # noqa: S108 - a folder that no claim may hide
+    ],
+)
+def test_no_system_folder_is_covered(folder: str) -> None:
+    """S1: not one is forgotten, nor what is in it."""
+    for path in (folder, f"{folder}/x"):
+        with pytest.raises(StorageRefused, match=f"system folder {folder}$"):
+            check_volumes("cardio", [volume(), volume("extra", path)])
