@@ -130,8 +130,10 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         record = _record_of(workspace)
         sole: dict[str, bool] = {}
         for storage in record.storage:
-            others = await self._workspaces.by_key(storage.claim)
-            sole[storage.claim] = all(other.name == record.name for other in others)
+            # The workspace itself must be among them: a cache that has not heard of what this one names, as it is now,
+            # may not have heard of another one either.
+            named_by = await self._workspaces.by_key(storage.claim)
+            sole[storage.claim] = {each.name for each in named_by} == {record.name}
         return record.volumes(sole)
 
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None:
