@@ -28,14 +28,27 @@ demo-clean: ## Remove what the demo keeps: claims, their files, the hub's databa
 	@if [ -d $(STATE) ]; then chmod -R u+w $(STATE) && rm -rf $(STATE); fi
 
 .PHONY: test
-test: system test-unit ## Everything, on both stacks
+test: system apiserver test-unit test-apiserver ## Everything, on both stacks (needs Go, or KUBEBUILDER_ASSETS)
 	@$(MAKE) --jobs 2 --output-sync=target test-e2e-hub6 test-e2e-hub4 test-wheel
 	@echo "Everything ran, on both stacks; nothing was left out."
+
+.PHONY: test-fast
+test-fast: system test-unit ## As test, without the real kube-apiserver
+	@$(MAKE) --jobs 2 --output-sync=target test-e2e-hub6 test-e2e-hub4 test-wheel
+	@echo "Left out: tests/apiserver, which holds the embedded Kubernetes API to the real one; make test runs it."
 
 .PHONY: test-unit
 test-unit: $(HUB6)/.test-installed $(HUB4)/.test-installed ## The unit tests, on both stacks
 	$(HUB6)/bin/python -m pytest $(PARALLEL) tests/unit
 	$(HUB4)/bin/python -m pytest $(PARALLEL) tests/unit
+
+.PHONY: apiserver
+apiserver: ## Build etcd and kube-apiserver for the tests, once (some minutes); prints their folder
+	@tests/apiserver/build
+
+.PHONY: test-apiserver
+test-apiserver: apiserver $(HUB6)/.test-installed ## The embedded Kubernetes API held to the real one
+	$(HUB6)/bin/python -m pytest -rfE tests/apiserver
 
 .PHONY: test-e2e
 test-e2e: system test-e2e-hub6 test-e2e-hub4 ## A real hub in a real browser, on both stacks

@@ -1,0 +1,337 @@
+"""The embedded API is held to the real one: the same requests to both get the same answers, or 501 and why.
+
+Always true here: a known disagreement is listed in `DISAGREEMENTS` with its reason and is expected to fail; one that
+has been put right fails the run until it is taken off the list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import re
+import shutil
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.apiserver.answers import Answer, Request, Side, Step, differences
+from tests.apiserver.cases import (
+    BEYOND,
+    BINDINGS,
+    CASES,
+    MAPS,
+    PODS,
+    Cases,
+    Object,
+    binding,
+    config,
+    get,
+    named,
+    post,
+    since,
+    watch,
+)
+from tests.apiserver.cluster import RealCluster
+from tests.apiserver.conftest import NOTE
+from tests.apiserver.disagreements import BOOKMARKS, DISAGREEMENTS
+from tests.unit.test_devcluster_api import pod, workspace
+from workspace_managers.devcluster.api import EmbeddedApi
+
+NAMESPACE = Request("POST", "/api/v1/namespaces", {"metadata": {"name": "{ns}"}})
+
+
+class Disagreement(AssertionError):
+    """The two servers answer one request differently."""
+
+
+def namespace_of(name: str) -> str:
+    """A namespace for a case, of its own and the same on both servers."""
+    return f"{re.sub('[^a-z0-9]+', '-', name.lower()).strip('-')[:50]}-{zlib.crc32(name.encode()):x}"
+
+
+async def asked(side: Side, name: str, steps: Sequence[Step]) -> list[tuple[Request, Answer]]:
+    """Send the requests of a case to one server, in a new namespace; what they were and what came back."""
+    namespace = namespace_of(name)
+    created = await side.send(NAMESPACE, namespace)
+    assert created.status == 201, created
+    return await side.run(steps, namespace)
+
+
+def compare(real: Sequence[tuple[Request, Answer]], embedded: Sequence[tuple[Request, Answer]]) -> None:
+    """Compare the answers to the same requests.
+
+    Raises:
+        Disagreement: They differ.
+    """
+    found = [
+        f"{request}: {text}"
+        for (request, answer), (_, other) in zip(real, embedded, strict=True)
+        for text in differences(answer, other)
+    ]
+    if found:
+        raise Disagreement("\n".join(found))
+
+
+_REASONS = {name: reason for reason, names in DISAGREEMENTS.items() for name in names}
+if _UNKNOWN := _REASONS.keys() - CASES.keys() - BEYOND.keys():
+    raise LookupError(f"disagreements.py names cases that are not in cases.py: {', '.join(sorted(_UNKNOWN))}")
+
+
+def _table(cases: Cases) -> list[Any]:
+    marks = {name: pytest.mark.xfail(reason=reason, raises=Disagreement) for name, reason in _REASONS.items()}
+    return [pytest.param(name, id=name, marks=marks.get(name, ())) for name in cases]
+
+
+@pytest.mark.parametrize("name", _table(CASES))
+async def test_the_same_requests_get_the_same_answers(real: Side, embedded: Side, name: str) -> None:
+    compare(*await asyncio.gather(*(asked(side, name, CASES[name]) for side in (real, embedded))))
+
+
+@pytest.mark.parametrize("name", _table(BEYOND))
+async def test_what_the_embedded_api_lacks_is_501(
+    real: Side, embedded: Side, name: str, record_property: Callable[[str, object], None]
+) -> None:
+    """The real server does it, or refuses it for a reason of its own; the embedded one names what is missing."""
+    done, missing = await asyncio.gather(*(asked(side, name, BEYOND[name]) for side in (real, embedded)))
+    compare(done[:-1], missing[:-1])
+    assert done[-1][1].status != 501, done[-1]
+    request, answer = missing[-1]
+    if answer.status != 501:
+        raise Disagreement(f"{request}: embedded {answer}, and not 501")
+    assert (answer.body["kind"], answer.body["reason"]) == ("Status", "NotImplemented")
+    record_property(NOTE, f"501  {request}: {answer.body['message']}")
+
+
+# --- The comparison itself ---
+
+FOUND: Object = {"kind": "ConfigMap", "metadata": {"name": "a", "uid": "1", "managedFields": []}, "data": {"k": "v"}}
+REFUSED: Object = {
+    "kind": "Status",
+    "reason": "Invalid",
+    "message": "m",
+    "details": {"causes": [{"field": "a", "reason": "R", "message": "x"}, {"field": "b", "reason": "R"}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("real", "embedded", "found"),
+    [
+        (FOUND, FOUND, []),
+        (FOUND, {**FOUND, "metadata": {"name": "a", "uid": "2"}}, []),
+        (FOUND, {**FOUND, "metadata": {"name": "a", "uid": 2}}, ["metadata.uid"]),
+        (FOUND, {**FOUND, "metadata": {"name": "b", "uid": "2"}}, ["metadata.name"]),
+        (FOUND, {**FOUND, "data": {"k": "w"}}, ["data.k"]),
+        (FOUND, {**FOUND, "odd": None}, ["odd"]),
+        (FOUND, {"kind": "ConfigMap", "metadata": FOUND["metadata"]}, ["data"]),
+        ({"metadata": {"continue": ""}}, {"metadata": {}}, []),
+        ({"metadata": {"continue": "x"}}, {"metadata": {}}, ["metadata.continue"]),
+        ({"items": [FOUND]}, {"items": []}, ["items"]),
+        (REFUSED, {**REFUSED, "message": "n"}, []),
+        (REFUSED, {**REFUSED, "reason": "BadRequest"}, ["reason"]),
+        (REFUSED, {**REFUSED, "details": {"causes": [*reversed(REFUSED["details"]["causes"])]}}, []),
+        (REFUSED, {**REFUSED, "details": {"causes": REFUSED["details"]["causes"][:1]}}, ["details.causes"]),
+    ],
+)
+def test_a_difference_is_found(real: Object, embedded: Object, found: list[str]) -> None:
+    assert [text.partition(":")[0] for text in differences(Answer(200, real), Answer(200, embedded))] == found
+
+
+def test_another_status_is_a_difference() -> None:
+    assert differences(Answer(404, REFUSED), Answer(200, FOUND))[0].startswith("status: real 404 Invalid: m, embedded")
+
+
+# --- Bookmarks: both servers send one here, about two seconds before the end of a watch of four ---
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        pytest.param(
+            path, body, id=path.rpartition("/")[2], marks=pytest.mark.xfail(reason=BOOKMARKS, raises=Disagreement)
+        )
+        for path, body in ((MAPS, config()), (PODS, pod()), (BINDINGS, binding()))
+    ],
+    ids=["configmaps", "pods", "bindings"],
+)
+async def test_the_same_bookmarks(real: Side, embedded: Side, path: str, body: Object) -> None:
+    async def watched(side: Side) -> list[tuple[Request, Answer]]:
+        listed = await asked(side, f"bookmarks {path}", [get(path)])
+        request = watch(path, 4, resourceVersion=since([listed[0][1]]), allowWatchBookmarks="true")
+        watching = asyncio.create_task(side.send(request, namespace_of(f"bookmarks {path}")))
+        await asyncio.sleep(0.7)
+        # Something that this watch does not see; else the real server has nothing new to say.
+        await asked(side, f"elsewhere {path}", [post(path, body)])
+        return [(request, await watching)]
+
+    found = await asyncio.gather(*(watched(side) for side in (real, embedded)))
+    assert [{event["type"] for event in one[0][1].body} for one in found] == [{"BOOKMARK"}] * 2, found
+    compare(*([(request, Answer(answer.status, answer.body[-1])) for request, answer in one] for one in found))
+
+
+# --- 410: each server is made to forget in its own way ---
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def forgetful(cluster: RealCluster, embedded_api: EmbeddedApi) -> Callable[[], Any]:
+    async def forget() -> None:
+        await cluster.compact()
+        embedded_api.compact()
+
+    return forget
+
+
+async def test_410_of_a_watch(real: Side, embedded: Side, forgetful: Callable[[], Any]) -> None:
+    found = []
+    for side in (real, embedded):
+        await asked(side, "watch 410", [post(BINDINGS, binding())])
+    await forgetful()
+    for side in (real, embedded):
+        request = watch(BINDINGS, resourceVersion="2")
+        found.append([(request, await side.send(request, namespace_of("watch 410")))])
+    compare(*found)
+    assert found[0][0][1].body[0]["object"]["code"] == 410, found
+
+
+async def test_410_of_a_list(real: Side, embedded: Side, forgetful: Callable[[], Any]) -> None:
+    await forgetful()
+    request = get(BINDINGS, resourceVersion="2", resourceVersionMatch="Exact")
+    found = [[(request, await side.send(request, "jupyterhub"))] for side in (real, embedded)]
+    compare(*found)
+    assert found[0][0][1].status == 410, found
+
+
+async def test_410_of_a_later_page(real: Side, embedded: Side, forgetful: Callable[[], Any]) -> None:
+    tokens = []
+    for side in (real, embedded):
+        steps: list[Step] = [*(post(BINDINGS, binding(name)) for name in "ab"), get(BINDINGS, limit="1")]
+        answers = await asked(side, "page 410", steps)
+        tokens.append(answers[-1][1].metadata("continue"))
+    await forgetful()
+    # The server's cache goes back further than etcd now does; so the token's own version is put further back.
+    padding = "=" * (-len(tokens[0]) % 4)
+    read = json.loads(base64.urlsafe_b64decode(tokens[0] + padding))
+    tokens[0] = base64.urlsafe_b64encode(json.dumps(read | {"rv": 2}).encode()).decode().rstrip("=")
+    found = []
+    for side, token in zip((real, embedded), tokens, strict=True):
+        request = get(BINDINGS, **{"limit": "1", "continue": token})
+        found.append([(request, await side.send(request, namespace_of("page 410")))])
+    assert [one[0][1].status for one in found] == [410, 410], found
+    assert [one[0][1].body["reason"] for one in found] == ["Expired", "Expired"]
+    # The real server offers to go on with what there is now; the embedded one does not, and need not.
+    assert found[0][0][1].body["metadata"].keys() == {"continue"}
+    assert found[1][0][1].body["metadata"] == {}
+
+
+# --- kubectl ---
+
+
+class Kubectl:
+    """`kubectl` on one of the servers, in a namespace of its own."""
+
+    def __init__(self, settings: dict[str, Any], folder: Path) -> None:
+        folder.mkdir()
+        (folder / "config").write_text(json.dumps(settings))
+        self._always = ("kubectl", "--kubeconfig", str(folder / "config"), "--cache-dir", str(folder / "cache"))
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(*self._always, *arguments, stdout=pipe, stderr=pipe)
+
+    async def __call__(self, *arguments: str) -> tuple[int | None, str, str]:
+        process = await self.start(*arguments)
+        output, said = await asyncio.wait_for(process.communicate(), 30)
+        return process.returncode, output.decode(), said.decode()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def kubectls(
+    cluster: RealCluster, embedded_api: EmbeddedApi, real: Side, embedded: Side, request: pytest.FixtureRequest
+) -> list[Kubectl]:
+    if shutil.which("kubectl") is None:
+        request.node.user_properties.append((NOTE, "kubectl is not installed: what it sees is not compared"))
+        pytest.skip("kubectl is not installed")
+    folder: Path = request.getfixturevalue("tmp_path")
+    namespace = namespace_of(request.node.name)
+    for side in (real, embedded):
+        assert (await side.send(NAMESPACE, namespace)).status == 201
+    return [
+        Kubectl(settings, folder / name)
+        for name, settings in (
+            ("real", cluster.kubeconfig(namespace)),
+            ("embedded", embedded_api.kubeconfig(namespace)),
+        )
+    ]
+
+
+def manifest(folder: Path, kind: str, item: Object) -> str:
+    """A file with an object, as the option that names it."""
+    version = "xlscsde.nhs.uk/v1" if kind.startswith("Analytics") else "v1"
+    file = folder / f"{kind}-{item['metadata']['name']}.json"
+    file.write_text(json.dumps({"apiVersion": version, "kind": kind, **item}))
+    return f"--filename={file}"
+
+
+async def test_kubectl_creates_gets_and_deletes(kubectls: list[Kubectl], tmp_path: Path) -> None:
+    files = [
+        manifest(tmp_path, "ConfigMap", config()),
+        manifest(tmp_path, "Pod", named(pod(), labels={"x": "y"})),
+        manifest(tmp_path, "AnalyticsWorkspace", workspace()),
+        manifest(tmp_path, "AnalyticsWorkspaceBinding", binding()),
+    ]
+    for arguments in (
+        ("create", *files),
+        ("create", files[0]),
+        ("get", "configmaps,pods,aws,awsb", "--output=name"),
+        ("get", "pods", "--selector=x=y", "--output=name"),
+        ("get", "pods", "--field-selector=metadata.name=q", "--output=name"),
+        ("get", "pods", "--selector=x y"),
+        ("get", "gadgets"),
+        ("get", "awsb", "c"),
+        ("get", "awsb", "--no-headers", "--output=custom-columns=:.metadata.name,:.spec.username"),
+        ("delete", "awsb", "b"),
+        ("delete", "configmap/a", "pod/p", "--wait=false"),
+        ("delete", "configmap", "a"),
+        ("get", "configmaps,pods,aws,awsb", "--output=name"),
+    ):
+        answers = await asyncio.gather(*(kubectl(*arguments) for kubectl in kubectls))
+        # Of an error its reason, such as "Error from server (NotFound)"; the words that follow are the server's own.
+        on_real, on_embedded = [(code, output, said.partition(":")[0]) for code, output, said in answers]
+        assert on_embedded == on_real, arguments
+    for name in ("aws", "aws/w"):
+        tables = [await kubectl("get", name) for kubectl in kubectls]
+        # The last column is the age.
+        rows = [[line.split()[:-1] for line in output.splitlines()] for _, output, _ in tables]
+        assert rows[0] == rows[1], tables
+        assert rows[0][0] == ["NAME", "TITLE", "FROM", "UNTIL", "STATUS"]
+    shown = [json.loads((await kubectl("get", "aws", "w", "--output=json"))[1]) for kubectl in kubectls]
+    assert differences(Answer(200, shown[0]), Answer(200, shown[1])) == []
+
+
+async def test_kubectl_watches(kubectls: list[Kubectl], tmp_path: Path) -> None:
+    seen = []
+    first, second = (manifest(tmp_path, "ConfigMap", config(name)) for name in "ab")
+    for kubectl in kubectls:
+        assert (await kubectl("create", first))[0] == 0
+        watching = await kubectl.start(
+            *("get", "configmaps", "--watch", "--output-watch-events", "--no-headers"),
+            "--output=custom-columns=:.type,:.object.metadata.name,:.object.metadata.labels",
+        )
+        try:
+            assert watching.stdout is not None
+            lines = [await asyncio.wait_for(watching.stdout.readline(), 30)]
+            for arguments in (("create", second), ("label", "configmap", "a", "x=y"), ("delete", "configmap", "a")):
+                code, _, said = await kubectl(*arguments)
+                assert code == 0, said
+                lines.append(await asyncio.wait_for(watching.stdout.readline(), 30))
+        finally:
+            watching.kill()
+            await watching.communicate()
+        seen.append([line.decode().split() for line in lines])
+    labels = "map[x:y]"
+    expected = [["ADDED", "a", "<none>"], ["ADDED", "b", "<none>"], ["MODIFIED", "a", labels], ["DELETED", "a", labels]]
+    assert seen == [expected, expected]
