@@ -38,7 +38,7 @@ from tests.apiserver.cases import (
 )
 from tests.apiserver.cluster import RealCluster
 from tests.apiserver.conftest import NOTE
-from tests.apiserver.disagreements import BOOKMARKS, DISAGREEMENTS
+from tests.apiserver.disagreements import DISAGREEMENTS
 from tests.unit.test_devcluster_api import pod, workspace
 from workspace_managers.devcluster.api import EmbeddedApi
 
@@ -151,9 +151,7 @@ def test_another_status_is_a_difference() -> None:
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        pytest.param(
-            path, body, id=path.rpartition("/")[2], marks=pytest.mark.xfail(reason=BOOKMARKS, raises=Disagreement)
-        )
+        pytest.param(path, body, id=path.rpartition("/")[2])
         for path, body in ((MAPS, config()), (PODS, pod()), (BINDINGS, binding()))
     ],
     ids=["configmaps", "pods", "bindings"],

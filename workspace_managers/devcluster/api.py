@@ -97,6 +97,9 @@ _OPENAPI_V2 = b"\n\x032.0\x12\x0e\n\x08embedded\x12\x02v1B\x00"
 _OPENAPI_V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 
 
+_OTHER_MEDIA_TYPES = {"application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor"}
+
+
 @dataclass(slots=True)
 class RequestRecord:
     """One request, for tests to count; `status` stays None until an answer begins."""
@@ -332,6 +335,8 @@ class EmbeddedApi:
         verb = _verb(request, target)
         if verb not in target.kind.verbs:
             raise not_implemented(f"{verb} of {target.kind.resource}")
+        if "as=PartialObjectMetadata" in request.headers.get("Accept", ""):
+            raise not_implemented("PartialObjectMetadata")
         if "dryRun" in request.query:
             raise not_implemented("dryRun")
         return await self._handlers[verb](request, target)
@@ -434,8 +439,7 @@ class EmbeddedApi:
     async def _watch(self, request: web.Request, target: _Target) -> web.StreamResponse:
         kind, query = target.kind, request.query
         if "sendInitialEvents" in query:
-            text = "Forbidden: it is forbidden for watch unless the WatchList feature gate is enabled"
-            raise ApiError(422, "Invalid", f'ListOptions.meta.k8s.io "" is invalid: sendInitialEvents: {text}')
+            raise not_implemented("sendInitialEvents")
         matches = _matches(request, target)
         since = _number(query.get("resourceVersion"), "resourceVersion")
         events = _Events(kind, matches, since or self.store.revision, _wants_table(request))
@@ -560,7 +564,7 @@ class EmbeddedApi:
             problem = Problem("target.name", "FieldValueRequired", "Required value")
             raise target.kind.invalid(target.name, [problem])
         self.store.bind(target.namespace, target.name, node["name"])
-        return _json(_success(), 201)
+        return _json(_success() | {"code": 201}, 201)
 
 
 class _Events:
@@ -597,7 +601,7 @@ class _Events:
     def bookmark(self, revision: int) -> bytes:
         """Give a bookmark: an object of the kind with nothing in it but the resourceVersion."""
         item: Object = {"kind": self._kind.name, "apiVersion": self._kind.api_version}
-        item["metadata"] = {"resourceVersion": str(revision), "creationTimestamp": None}
+        item["metadata"] = {"resourceVersion": str(revision)}
         if self._kind.plural == "pods":
             item |= {"spec": {"containers": None}, "status": {}}
         return b'{"type":"BOOKMARK","object":' + encode(item) + b"}\n"
@@ -693,7 +697,10 @@ def _no_constant(name: str) -> NoReturn:
 
 async def _read_object(request: web.Request) -> Object:
     if "Content-Type" in request.headers and request.content_type != "application/json":
-        raise not_implemented(f"requests in {request.content_type}; send application/json")
+        if request.content_type in _OTHER_MEDIA_TYPES:
+            raise not_implemented(f"requests in {request.content_type}; send application/json")
+        message = "the body of the request was in an unknown format - accepted media types include: application/json"
+        raise ApiError(415, "UnsupportedMediaType", message)
     body = await _read_json(request)
     if not isinstance(body, dict):
         raise bad_request("the object provided is unrecognized (must be a JSON object)")

@@ -73,6 +73,10 @@ def apply(content_type: str, original: Object, patch: Any, *, custom: bool) -> O
     return dict(patched)
 
 
+def _does_not_apply() -> ApiError:
+    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request")
+
+
 def _json_patch(original: Object, patch: Any) -> Object:
     try:
         operations = jsonpatch.JsonPatch(patch)
@@ -82,13 +86,13 @@ def _json_patch(original: Object, patch: Any) -> Object:
         TypeError,
         AttributeError,
     ) as error:
-        raise ApiError(400, "BadRequest", f"error decoding patch: {error}") from error
+        if not isinstance(patch, list):
+            raise ApiError(400, "BadRequest", f"error decoding patch: {error}") from error
+        raise _does_not_apply() from error
     try:
         patched = operations.apply(original)
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError) as error:
-        message = "the server rejected our request due to an error in our request"
-        details = {"causes": [{"reason": "UnexpectedServerResponse", "message": str(error)}]}
-        raise ApiError(422, "Invalid", message, details) from error
+        raise _does_not_apply() from error
     if not isinstance(patched, dict):
         raise ApiError(400, "BadRequest", "the patched object is not a JSON object")
     return patched
@@ -135,7 +139,7 @@ def _merge_list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
         raise ApiError(400, "BadRequest", f"error decoding patch: the items of a list merged by {key} must be objects")
     if {"$patch": "replace"} in patch:
         return [item for item in patch if item != {"$patch": "replace"}]
-    merged = copy.copy(target)
+    merged, added = copy.copy(target), list[Any]()
     for item in patch:
         if key not in item:
             raise ApiError(400, "BadRequest", f"error decoding patch: map does not contain declared merge key: {key}")
@@ -144,7 +148,7 @@ def _merge_list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
             if position is not None:
                 del merged[position]
         elif position is None:
-            merged.append(_strategic({}, item))
+            added.append(_strategic({}, item))
         else:
             merged[position] = _strategic(merged[position], item)
-    return merged
+    return added + merged  # new ones first, as the real server has it

@@ -23,7 +23,7 @@ import re
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -63,7 +63,7 @@ class ApiError(Exception):
     def status(self) -> Object:
         """Give the `Status` object."""
         status: Object = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-        status |= {"message": self.message, "reason": self.reason, "code": self.code}
+        status |= {"message": self.message, "code": self.code} | ({"reason": self.reason} if self.reason else {})
         return status | ({"details": self.details} if self.details else {})
 
 
@@ -234,7 +234,8 @@ class Kind:
 
     def details(self, name: str) -> Object:
         """The `details` of a `Status` about one object of this kind."""
-        return {"name": name, "kind": self.plural} | ({"group": self.group} if self.group else {})
+        named = {"name": name} if name else {}
+        return named | {"kind": self.plural} | ({"group": self.group} if self.group else {})
 
 
 class StructuralSchema:
@@ -272,6 +273,10 @@ def _prune(item: Any, schema: Object, path: str) -> Iterator[str]:
     if not isinstance(item, dict):
         return
     known, free = schema.get("properties", {}), schema.get("additionalProperties")
+    for key, one in known.items():
+        # As on the real server, before defaults and validation: null for what is not nullable is nothing.
+        if key in item and item[key] is None and not one.get("nullable"):
+            del item[key]
     for key in list(item):
         here = f"{path}.{key}" if path else key
         if key in known:
@@ -297,11 +302,13 @@ def _schema_problems(error: jsonschema.ValidationError) -> Iterator[Problem]:
         shown = found if error.validator == "format" else _json_type(found)
         wanted = error.validator_value
         wanted = " or ".join(wanted) if isinstance(wanted, list) else wanted
-        yield _illegal(path, shown, f"{path} in body must be of type {wanted}: {json.dumps(shown)}")
+        problem = _illegal(path, shown, f"{path} in body must be of type {wanted}: {json.dumps(shown)}")
+        yield replace(problem, reason="FieldValueTypeInvalid")
     elif error.validator == "enum":
         yield _unsupported(path, found, list(cast(Iterable[object], error.validator_value)))
     elif error.validator == "anyOf":
-        yield _illegal(path, "", f'"{path}" must validate at least one schema (anyOf)')
+        yield from _schema_problems(error.context[0])
+        yield _illegal("<nil>", "", f'"{path}" must validate at least one schema (anyOf)')
     else:
         yield _illegal(path, found, error.message)
 
@@ -490,13 +497,47 @@ def _quantity(kind: Kind, value: object) -> Decimal:
     return Decimal(parse_quantity(value))
 
 
+def _canonical(kind: Kind, value: object) -> str:
+    """Write a quantity as the real server stores it: text, in the shortest form of the family that it came in."""
+    amount = _quantity(kind, value)
+    if str(value).endswith("i") and abs(amount) >= 1024 and amount == int(amount):
+        for unit, power in (("Ei", 60), ("Pi", 50), ("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)):
+            if not int(amount) % 2**power:
+                return f"{int(amount) // 2**power}{unit}"
+    if amount != int(amount):
+        for unit, power in (("m", 3), ("u", 6), ("n", 9)):
+            if (scaled := amount.scaleb(power)) == int(scaled):
+                return f"{int(scaled)}{unit}"
+        return str(value)
+    for unit, power in (("E", 18), ("P", 15), ("T", 12), ("G", 9), ("M", 6), ("k", 3)):
+        if amount and not int(amount) % 10**power:
+            return f"{int(amount) // 10**power}{unit}"
+    return str(int(amount))
+
+
+# Go writes these whether they are set or not, and KubeSpawner reads two of them without asking.
+_EVENT_ZEROS: Object = {
+    **dict.fromkeys(("eventTime", "firstTimestamp", "lastTimestamp")),
+    "source": {},
+}
+
+
 def _fill_in(kind: Kind, item: Object, *, new: bool) -> None:
     """Set the defaults that a client can see or rely on, in place."""
-    spec = item.get("spec", {})
+    spec = item.setdefault("spec", {}) if kind.plural in ("pods", "persistentvolumeclaims") else {}
     if kind.plural == "pods":
-        _fill_in_pod(spec)
+        _fill_in_pod(kind, spec)
     elif kind.plural == "persistentvolumeclaims":
         spec.setdefault("volumeMode", "Filesystem")
+        requests = spec.get("resources", {}).get("requests", {})
+        requests |= {name: _canonical(kind, value) for name, value in requests.items()}
+    elif kind.plural == "namespaces":
+        item["metadata"].setdefault("labels", {})["kubernetes.io/metadata.name"] = item["metadata"]["name"]
+        spec = item.setdefault("spec", {})
+        spec.setdefault("finalizers", ["kubernetes"])
+    elif kind.plural == "events":
+        for name, value in _EVENT_ZEROS.items():
+            item.setdefault(name, value)
     elif kind.plural == "secrets":
         item.setdefault("type", "Opaque")
         for key, text in item.pop("stringData", {}).items():
@@ -508,10 +549,18 @@ def _fill_in(kind: Kind, item: Object, *, new: bool) -> None:
             item["status"] = {"phase": phase}
 
 
-def _fill_in_pod(spec: Object) -> None:
+def _fill_in_pod(kind: Kind, spec: Object) -> None:
     defaults = {"restartPolicy": "Always", "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler"}
     for name, value in {**defaults, "terminationGracePeriodSeconds": 30, "securityContext": {}}.items():
         spec.setdefault(name, value)
+    if spec["terminationGracePeriodSeconds"] < 0:
+        spec["terminationGracePeriodSeconds"] = 1
+    for volume in spec.get("volumes", []):
+        if not volume.keys() - {"name"}:
+            volume["emptyDir"] = {}
+        for source in ("configMap", "secret"):
+            if isinstance(volume.get(source), dict):
+                volume[source].setdefault("defaultMode", 0o644)
     for container in (*spec.get("containers", []), *spec.get("initContainers", [])):
         image = container.get("image", "")
         latest = ":" not in image.rpartition("/")[2] or image.endswith(":latest")
@@ -519,6 +568,11 @@ def _fill_in_pod(spec: Object) -> None:
         resources = container.setdefault("resources", {})
         if limits := resources.get("limits"):
             resources["requests"] = {**limits, **resources.get("requests", {})}
+        for section in ("limits", "requests"):
+            if section in resources:
+                resources[section] = {name: _canonical(kind, value) for name, value in resources[section].items()}
+        for port in container.get("ports", []):
+            port.setdefault("protocol", "TCP")
 
 
 def _metadata_problems(kind: Kind, metadata: Object) -> Iterator[Problem]:
@@ -651,7 +705,7 @@ def _claim_problems(kind: Kind, item: Object, before: Object | None) -> Iterator
 def _claim_change_problems(kind: Kind, spec: Object, before: Object) -> Iterator[Problem]:
     old = before["spec"]
     grown = {"resources"} if before.get("status", {}).get("phase") == "Bound" else set()
-    named = set() if old.get("volumeName") else {"volumeName"}
+    named = {name for name in ("volumeName", "storageClassName") if name not in old}
 
     def fixed(one: Object) -> Object:
         return {key: value for key, value in one.items() if key not in grown | named}
@@ -835,7 +889,7 @@ class Store:
         given = body.get("metadata")
         given = given if isinstance(given, dict) else {}
         if given.get("resourceVersion"):
-            raise ApiError(500, "InternalError", "resourceVersion should not be set on objects to be created")
+            raise ApiError(500, "", "resourceVersion should not be set on objects to be created")
         name = given.get("name")
         if not name and isinstance(prefix := given.get("generateName"), str) and prefix:
             name = prefix[:58] + "".join(random.SystemRandom().choices(_SUFFIXES, k=5))
@@ -883,6 +937,10 @@ class Store:
         if status:
             item.pop("status", None)
             item |= {"status": body["status"]} if "status" in body else {}
+            if kind.schema is None:
+                # A built-in type's status takes the labels and annotations along; a custom resource's does not.
+                kept = {k: v for k, v in item["metadata"].items() if k not in ("labels", "annotations")}
+                item["metadata"] = kept | {k: given[k] for k in ("labels", "annotations") if given.get(k)}
         else:
             kept = {key: value for key, value in item["metadata"].items() if key not in _CLIENTS_METADATA}
             item = {key: item[key] for key in ("status",) if kind.has_status and key in item} | {
@@ -918,7 +976,11 @@ class Store:
         """
         before = self.get(kind, namespace, name)
         wanted = options.get("preconditions") or {}
-        _check_preconditions(kind, before.object["metadata"], wanted.get("uid"), wanted.get("resourceVersion"))
+        try:
+            _check_preconditions(kind, before.object["metadata"], wanted.get("uid"), wanted.get("resourceVersion"))
+        except ApiError as error:
+            error.details |= {"kind": kind.name}  # here, and only here, the real server names the kind
+            raise
         grace = _grace(before.object, options) if kind.plural == "pods" else 0
         if grace > 0:
             if before.object["metadata"].get("deletionGracePeriodSeconds", grace + 1) <= grace:
@@ -930,7 +992,12 @@ class Store:
             for other, table in self._tables.items():
                 for stored in [stored for (where, _), stored in table.items() if where == name]:
                     self._remove(other, stored)
-        return self._remove(kind, before)
+        self._remove(kind, before)
+        if kind.plural != "pods":
+            return before
+        item = before.copy()
+        item["metadata"] |= {"deletionTimestamp": _now(), "deletionGracePeriodSeconds": 0}
+        return Stored(item, encode(item), before.revision)
 
     def compact(self) -> None:
         """Forget all changes, so that no watch can start from before now."""
@@ -1004,7 +1071,7 @@ _CLIENTS_METADATA = ("labels", "annotations", "ownerReferences", "finalizers")
 
 def _own_metadata(given: Object) -> Object:
     """Give the part of metadata that a client decides; the rest is the server's."""
-    return {key: given[key] for key in (*_CLIENTS_METADATA, "generateName") if given.get(key) is not None}
+    return {key: given[key] for key in (*_CLIENTS_METADATA, "generateName") if given.get(key) not in (None, {}, [], "")}
 
 
 def _check_preconditions(kind: Kind, metadata: Object, uid: object, revision: object) -> None:
@@ -1022,7 +1089,8 @@ def _grace(pod: Object, options: Object) -> int:
     if pod.get("status", {}).get("phase") in ("Succeeded", "Failed") or not pod["spec"].get("nodeName"):
         return 0
     given = options.get("gracePeriodSeconds")
-    return int(pod["spec"]["terminationGracePeriodSeconds"] if given is None else given)
+    seconds = int(pod["spec"]["terminationGracePeriodSeconds"] if given is None else given)
+    return 1 if seconds < 0 else seconds
 
 
 def _established(definition: Object) -> Object:
