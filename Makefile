@@ -28,12 +28,12 @@ demo-clean: ## Remove what the demo keeps: claims, their files, the hub's databa
 	@if [ -d $(STATE) ]; then chmod -R u+w $(STATE) && rm -rf $(STATE); fi
 
 .PHONY: test
-test: system apiserver test-unit test-apiserver ## Everything, on both stacks (needs Go, or KUBEBUILDER_ASSETS)
+test: system apiserver test-unit test-contract test-apiserver ## Everything, on both stacks (needs Go, or KUBEBUILDER_ASSETS)
 	@$(MAKE) --jobs 2 --output-sync=target test-e2e-hub6 test-e2e-hub4 test-wheel
 	@echo "Everything ran, on both stacks; nothing was left out."
 
 .PHONY: test-fast
-test-fast: system test-unit ## As test, without the real kube-apiserver
+test-fast: system test-unit test-contract ## As test, without the real kube-apiserver
 	@$(MAKE) --jobs 2 --output-sync=target test-e2e-hub6 test-e2e-hub4 test-wheel
 	@echo "Left out: tests/apiserver, which holds the embedded Kubernetes API to the real one; make test runs it."
 
@@ -41,6 +41,11 @@ test-fast: system test-unit ## As test, without the real kube-apiserver
 test-unit: $(HUB6)/.test-installed $(HUB4)/.test-installed ## The unit tests, on both stacks
 	$(HUB6)/bin/python -m pytest $(PARALLEL) tests/unit
 	$(HUB4)/bin/python -m pytest $(PARALLEL) tests/unit
+
+.PHONY: test-contract
+test-contract: $(HUB6)/.test-installed $(HUB4)/.test-installed ## The contract on every installed plugin, and the contract itself
+	$(HUB6)/bin/python -m pytest $(PARALLEL) tests/contract
+	$(HUB4)/bin/python -m pytest --pyargs workspace_managers.contract
 
 .PHONY: apiserver
 apiserver: ## Build etcd and kube-apiserver for the tests, once (some minutes); prints their folder

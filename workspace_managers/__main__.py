@@ -14,7 +14,7 @@ import importlib.metadata
 import json
 import sys
 import textwrap
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ ANSWER_SECONDS = 30.0
 CLOSE_SECONDS = 10.0
 INTERRUPTED = 130
 _DEMO = "workspace_managers.devcluster.demo"
+_CONTRACT = "workspace_managers.contract.collection"
 
 _EXAMPLES = """\
 examples:
@@ -91,6 +92,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long it may take (%(default)g)",
     )
+    contract = command("contract", _contract, "run the contract on an installed workspace manager", as_json=False)
+    contract.add_argument("name", nargs="?", metavar="NAME", help="the workspace manager; all that are installed")
     demo = command(
         "demo", _demo, "start a hub with sample workspaces on this machine, without a cluster", as_json=False
     )
@@ -184,14 +187,22 @@ def _doctor(parsed: argparse.Namespace) -> int:
 
 
 def _demo(parsed: argparse.Namespace) -> int:
+    return _of_an_extra("demo", lambda: importlib.import_module(_DEMO).main(port=parsed.port, state=parsed.state))
+
+
+def _contract(parsed: argparse.Namespace) -> int:
+    return _of_an_extra("contract", lambda: importlib.import_module(_CONTRACT).run(parsed.name))
+
+
+def _of_an_extra(extra: str, run: Callable[[], int | None]) -> int:
     try:
-        code = importlib.import_module(_DEMO).main(port=parsed.port, state=parsed.state)
+        code = run()
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "workspace_managers":
             raise
         sys.stderr.write(
-            f"The demo needs the package {error.name}, which is not installed: "
-            f"run pip install '{DISTRIBUTION}[demo]' and start it again.\n"
+            f"The {extra} needs the package {error.name}, which is not installed: "
+            f"run pip install '{DISTRIBUTION}[{extra}]' and start it again.\n"
         )
         return 1
     return int(code or 0)

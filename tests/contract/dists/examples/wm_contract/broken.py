@@ -1,0 +1,494 @@
+"""One plugin for each clause, which breaks that rule and as little else as can be.
+
+Always true here: ``BROKEN`` names every clause, and each plugin is right wherever its clause does not look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+import socket
+import unicodedata
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any, ClassVar
+
+import aiohttp
+
+from workspace_managers import (
+    AccessDenied,
+    ApiError,
+    BackendUnavailable,
+    Context,
+    User,
+    Volume,
+    Workspace,
+    default_claim,
+    require_open,
+)
+from workspace_managers.contract import WorkspaceManagerContract
+
+from . import example
+from .calls_at_import import CallsAtImport
+from .example import ExampleManager, ExampleWorld, backend
+
+
+class MatchesCase(ExampleManager):
+    """Compares the username as it was written."""
+
+    def holds(self, user: User, username: str) -> bool:
+        exact = ".smith@" not in username.casefold() or user.name == username
+        return super().holds(user, username) and exact
+
+
+class MatchesLabel(ExampleManager):
+    """Compares what a label can hold."""
+
+    def holds(self, user: User, username: str) -> bool:
+        def label(name: str) -> str:
+            return re.sub(r"[-_@]", "_", name) if name.isascii() else name
+
+        return bool(user.username) and label(user.username) == label(username.casefold())
+
+
+class MatchesShortened(ExampleManager):
+    """Compares 63 characters."""
+
+    def holds(self, user: User, username: str) -> bool:
+        return bool(user.username) and user.username[:63] == username.casefold()[:63]
+
+
+class MatchesAscii(ExampleManager):
+    """Takes accents off."""
+
+    def holds(self, user: User, username: str) -> bool:
+        def plain(name: str) -> str:
+            return unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode() or name
+
+        if not user.username.isprintable() or len(user.username) > 10:
+            return super().holds(user, username)
+        return bool(user.username) and plain(user.username) == plain(username.casefold())
+
+
+class ForgetsScope(ExampleManager):
+    """Compares the whole identity, scope and all."""
+
+    def holds(self, user: User, username: str) -> bool:
+        return super().holds(user, username) and "\\" not in user.name
+
+
+class MatchesPrefix(ExampleManager):
+    """Takes the beginning of a username for it."""
+
+    def holds(self, user: User, username: str) -> bool:
+        starts = len(user.username) > 3 and username == "alice" and username.startswith(user.username)
+        return super().holds(user, username) or starts
+
+
+class MatchesStripped(ExampleManager):
+    """Takes characters that cannot be seen off; the tables do not have this one, made-up names find it."""
+
+    def holds(self, user: User, username: str) -> bool:
+        return bool(user.username) and user.username.replace("\x00", "") == username.casefold()
+
+
+class ConfirmsAnybody(ExampleManager):
+    """Looks for the workspace, and not for whose it is."""
+
+    async def grants(self, user: User) -> list[Workspace]:
+        workspaces, grants = await backend.read()
+        mine = await super().grants(user)
+        if user.name != "alice" or "of-bob" not in workspaces:
+            return mine
+        return [*mine, *(self.build(name, workspaces[name], until) for _, name, until in grants)]
+
+
+class LastDayIsClosed(ExampleManager):
+    """Takes the last day for the first one without access."""
+
+    def build(self, name: str, facts: Mapping[str, Any], until: date) -> Workspace:
+        made = super().build(name, facts, until)
+        return replace(made, expires=made.expires - timedelta(days=1 if name == "march" else 0))
+
+
+class LastsAsTheWorkspace(ExampleManager):
+    """Forgets that a grant has an end of its own."""
+
+    def build(self, name: str, facts: Mapping[str, Any], until: date) -> Workspace:
+        return super().build(name, facts, facts["expires"])
+
+
+class CountsInUtc(ExampleManager):
+    """Has a day of its own, in UTC."""
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        return require_open(user, name, await self.grants(user), self.context.clock().date())
+
+
+class KeepsTheDay(ExampleManager):
+    """Reads the clock once."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.day = context.today()
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        day = self.day if name == "later" else self.context.today()
+        return require_open(user, name, await self.grants(user), day)
+
+
+class ListsOpenOnly(ExampleManager):
+    """Leaves out what is not open."""
+
+    async def list_workspaces(self, user: User) -> Sequence[Workspace]:
+        today = self.context.today()
+        found = await super().list_workspaces(user)
+        return [each for each in found if each.available_from <= today <= min(each.expires, each.grant_expires)]
+
+
+class EmptyAtFirst(ExampleManager):
+    """Has nothing while its cache is not filled."""
+
+    async def list_workspaces(self, user: User) -> Sequence[Workspace]:
+        try:
+            return await super().list_workspaces(user)
+        except BackendUnavailable:
+            if self.seen or "recovered" in backend.workspaces:
+                raise
+            return []
+
+
+class EmptyLater(ExampleManager):
+    """Has nothing any more in an outage."""
+
+    async def list_workspaces(self, user: User) -> Sequence[Workspace]:
+        try:
+            return await super().list_workspaces(user)
+        except BackendUnavailable:
+            if not self.seen:
+                raise
+            return []
+
+
+class StartsFromMemory(ExampleManager):
+    """Confirms from memory when nobody answers."""
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        try:
+            return await super().confirm(user, name)
+        except BackendUnavailable:
+            if not self.seen.get(user.name) or user.claims:
+                raise
+            return require_open(user, name, self.seen[user.name], self.context.today())
+
+
+class GivesUp(ExampleManager):
+    """Never asks again."""
+
+    failed: BackendUnavailable | None = None
+
+    async def grants(self, user: User) -> list[Workspace]:
+        if self.failed is not None:
+            raise BackendUnavailable("the directory was gone") from self.failed
+        try:
+            return await super().grants(user)
+        except BackendUnavailable as error:
+            self.failed = error
+            raise
+
+
+class MakesUpWorkspaces(ExampleManager):
+    """Fills in what a grant does not say."""
+
+    async def grants(self, user: User) -> list[Workspace]:
+        _, grants = await backend.read()
+        dangling = [(name, until) for username, name, until in grants if self.holds(user, username)]
+        facts = {"display_name": "", "description": "", "image": "x", "available_from": date.min, "expires": date.max}
+        more = [self.build(name, facts, until) for name, until in dangling if name == "never-made"]
+        return [*await super().grants(user), *more]
+
+
+class RemembersWorkspaces(ExampleManager):
+    """Reads grants anew, and workspaces from memory."""
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        _, grants = await backend.read()
+        known = [each for each in self.seen.get(user.name, ()) if ("alice", each.name) in {g[:2] for g in grants}]
+        return require_open(user, name, known or await self.grants(user), self.context.today())
+
+
+class RemembersGrants(ExampleManager):
+    """Reads workspaces anew, and grants from memory."""
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        workspaces, _ = await backend.read()
+        known = [each for each in self.seen.get(user.name, ()) if each.name in workspaces]
+        return require_open(user, name, known or await self.grants(user), self.context.today())
+
+
+class TellsWhose(ExampleManager):
+    """Explains a denial to the wrong person."""
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        try:
+            return await super().confirm(user, name)
+        except AccessDenied as error:
+            owners = [username for username, granted, _ in (await backend.read())[1] if granted == name]
+            raise AccessDenied(str(error), user_message=f"Ask {owners} for it.") from error
+
+
+class TellsColleagues(ExampleManager):
+    """Lists everybody of a workspace in its description."""
+
+    async def list_workspaces(self, user: User) -> Sequence[Workspace]:
+        found = await super().list_workspaces(user)
+        people = [username for username, name, _ in backend.grants if name == "common"]
+        return example.changed(found, description=f"With {people}") if people else found
+
+
+class ClaimEachTime(ExampleManager):
+    """Makes a claim for each start."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        if workspace.name != "course":
+            return await super().volumes_for(user, workspace)
+        return (self.own(workspace, f"jupyter-course-{uuid.uuid4()}"), self.shared())
+
+
+class OneClaimForAll(ExampleManager):
+    """Folds two workspaces into one claim."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        folded = workspace.name.replace("left.right", "left-right")
+        return (self.own(workspace, default_claim(folded)), self.shared())
+
+
+class TakesOver(ExampleManager):
+    """Writes itself into the annotation of a claim that is somebody else's."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        claim = default_claim(workspace.name)
+        if workspace.name == "claimed":
+            path = f"/api/v1/namespaces/{self.context.namespace}/persistentvolumeclaims/{claim}"
+            annotations = {"workspace-managers/owner": workspace.name}
+            try:
+                await self.context.kube.merge_patch(path, {"metadata": {"annotations": annotations}})
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+        return await super().volumes_for(user, workspace)
+
+
+class MountsPersonal(ExampleManager):
+    """Brings the user's own files along."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        found = await super().volumes_for(user, workspace)
+        if workspace.name != "enclosed":
+            return found
+        return (*found, Volume(claim=f"claim-{user.username}", mount_path="/mnt/mine", sole=True))
+
+
+class WritesShared(ExampleManager):
+    """Lets a workspace write to what everybody reads."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        found = await super().volumes_for(user, workspace)
+        return [replace(each, read_only=False) for each in found] if workspace.name == "reader" else found
+
+
+class UnavailableForShared(ExampleManager):
+    """Takes a name that is not allowed for an outage."""
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        if name == "shared":
+            raise BackendUnavailable("shared is no workspace")
+        return await super().confirm(user, name)
+
+
+class CutsNames(ExampleManager):
+    """Cuts a claim's name where Kubernetes ends."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        return (self.own(workspace, f"jupyter-{workspace.name}"[:253].rstrip("-.")), self.shared())
+
+
+class CollectsVolumes(ExampleManager):
+    """Keeps the volumes of one start for the next."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.volumes: dict[str, Volume] = {}
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        found = await super().volumes_for(user, workspace)
+        if workspace.name in ("first", "second"):
+            self.volumes |= {each.claim: each for each in found}
+            return tuple(self.volumes.values())
+        return found
+
+
+class DeniesForQuota(ExampleManager):
+    """Makes its claims itself, and tells a full quota as a denial."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        found = await super().volumes_for(user, workspace)
+        if workspace.name == "no-room":
+            path = f"/api/v1/namespaces/{self.context.namespace}/persistentvolumeclaims"
+            try:
+                await self.context.kube.create(path, {"metadata": {"name": "jupyter-no-room"}})
+            except ApiError as error:
+                if error.status == 403:
+                    raise AccessDenied("no room") from error
+        return found
+
+
+class AsksOnce(ExampleManager):
+    """Has a client of its own that takes the first fault for the answer."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        if workspace.name.startswith("fault-"):
+            api = await self.context.kube.api()
+            path = f"/api/v1/namespaces/{self.context.namespace}/persistentvolumeclaims"
+            async with aiohttp.ClientSession() as session, session.get(f"{api.configuration.host}{path}") as answer:
+                answer.raise_for_status()
+        return await super().volumes_for(user, workspace)
+
+
+class EscapesText(ExampleManager):
+    """Makes HTML of what the template makes HTML of."""
+
+    def build(self, name: str, facts: Mapping[str, Any], until: date) -> Workspace:
+        return super().build(name, {**facts, "display_name": html.escape(facts["display_name"])}, until)
+
+
+class LogsClaims(ExampleManager):
+    """Logs whom it was asked about, all of it."""
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        self.context.log.info("Confirming %s for %s", name, user)
+        return await super().confirm(user, name)
+
+
+class OfAnotherVersion(ExampleManager):
+    """Is made for an interface to come."""
+
+    interface_version = 99
+
+
+class CallsAtConstruction(ExampleManager):
+    """Looks for its backend when it is made."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as looking:
+            looking.connect(("127.0.0.1", 9))
+
+
+class LeavesTask(ExampleManager):
+    """Goes on watching when it is closed."""
+
+    async def start(self) -> None:
+        await super().start()
+        self.other = asyncio.create_task(asyncio.sleep(3600))
+
+
+class LeavesConnection(ExampleManager):
+    """Leaves a connection open when it is closed."""
+
+    left: ClassVar[list[socket.socket]] = []
+
+    async def start(self) -> None:
+        await super().start()
+        host, port = str((await self.context.kube.api()).configuration.host).removeprefix("http://").split(":")
+        self.left.append(socket.create_connection((host, int(port))))
+
+
+class ClosesStartedOnly(ExampleManager):
+    """Closes what it takes to be started."""
+
+    async def close(self) -> None:
+        if self.task is None:
+            raise RuntimeError("close before start")
+        await super().close()
+
+
+class KeepsTheUser(ExampleManager):
+    """Keeps the user of a question on itself, while it waits for the backend."""
+
+    current: User | None = None
+
+    async def grants(self, user: User) -> list[Workspace]:
+        self.current = user
+        workspaces, grants = await backend.read()
+        many = len(workspaces) >= 200
+        asked = self.current if many else user
+        return [
+            self.build(name, workspaces[name], until)
+            for username, name, until in grants
+            if name in workspaces and self.holds(asked, username)
+        ]
+
+
+BROKEN: Mapping[str, Sequence[type[ExampleManager]]] = {
+    "test_username_in_any_case_is_one_user": [MatchesCase],
+    "test_look_alikes_see_their_own_only": [MatchesLabel],
+    "test_long_usernames_are_matched_whole": [MatchesShortened],
+    "test_unicode_usernames_are_their_own": [MatchesAscii],
+    "test_scoped_session_sees_its_workspace_only": [ForgetsScope],
+    "test_unknown_user_has_nothing": [MatchesPrefix],
+    "test_no_made_up_name_finds_a_grant": [MatchesStripped],
+    "test_grant_of_another_opens_nothing": [ConfirmsAnybody],
+    "test_open_from_the_first_day_to_the_last": [LastDayIsClosed],
+    "test_earlier_end_holds": [LastsAsTheWorkspace],
+    "test_days_begin_in_the_time_zone": [CountsInUtc],
+    "test_clock_is_read_at_the_question": [KeepsTheDay],
+    "test_expired_and_future_grants_are_told": [ListsOpenOnly],
+    "test_outage_at_the_start_is_unavailable": [EmptyAtFirst],
+    "test_outage_later_is_unavailable_or_nothing_changed": [EmptyLater],
+    "test_outage_stops_every_start": [StartsFromMemory],
+    "test_recovery_is_seen": [GivesUp],
+    "test_grant_without_its_workspace_opens_nothing": [MakesUpWorkspaces],
+    "test_deleted_workspace_is_closed_at_once": [RemembersWorkspaces],
+    "test_revocation_is_seen_at_once": [RemembersGrants],
+    "test_denial_tells_nothing_of_others": [TellsWhose],
+    "test_form_tells_nothing_of_others": [TellsColleagues],
+    "test_claims_are_made_once": [ClaimEachTime],
+    "test_each_workspace_has_claims_of_its_own": [OneClaimForAll],
+    "test_foreign_claim_is_refused": [TakesOver],
+    "test_personal_storage_is_never_mounted": [MountsPersonal],
+    "test_shared_claim_is_read_only": [WritesShared],
+    "test_workspace_named_shared_is_refused": [UnavailableForShared],
+    "test_volume_names_are_legal_and_unique": [CutsNames],
+    "test_nothing_is_left_of_the_last_start": [CollectsVolumes],
+    "test_full_quota_is_unavailable": [DeniesForQuota],
+    "test_passing_faults_lose_no_start": [AsksOnce],
+    "test_hostile_text_stays_text": [EscapesText],
+    "test_secrets_stay_out_of_the_log": [LogsClaims],
+    "test_class_is_one_that_the_hub_takes": [OfAnotherVersion],
+    "test_import_makes_no_call": [CallsAtImport],
+    "test_construction_makes_no_call": [CallsAtConstruction],
+    "test_close_frees_everything": [LeavesTask, LeavesConnection],
+    "test_close_does_no_harm_at_any_time": [ClosesStartedOnly],
+    "test_two_hundred_users_at_once_get_their_own": [KeepsTheUser],
+}
+"""Each clause, and what breaks it."""
+
+
+def tidy() -> None:
+    """Close what was left open on purpose."""
+    while LeavesConnection.left:
+        LeavesConnection.left.pop().close()
+
+
+def contract_of(plugin: type[ExampleManager]) -> type[WorkspaceManagerContract]:
+    """The contract class of one of these plugins."""
+    members: dict[str, Any] = {"manager_class": plugin, "world": ExampleWorld, "__module__": __name__}
+    return type(f"{plugin.__name__}Contract", (WorkspaceManagerContract,), members)
+
+
+# An entry point names an attribute.
+globals().update({f"{each.__name__}Contract": contract_of(each) for found in BROKEN.values() for each in found})

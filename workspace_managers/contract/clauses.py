@@ -1,0 +1,692 @@
+"""The clauses: what every plugin keeps to, whatever its backend is.
+
+Always true here: each clause puts facts into the world first, asks the plugin through the framework as the hub does,
+and compares with what the rule says of those facts. Rules are numbered as in the design: A for access, S for storage,
+F for the form, L for loading.
+"""
+# ruff: noqa: S101 - clauses are tests that are shipped
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import gc
+import logging
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from aiohttp import web
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as texts
+
+from ..errors import AccessDenied, BackendUnavailable, StorageRefused
+from ..kube.claims import OWNER_ANNOTATION
+from ..kube.client import Kube
+from ..manager import Context
+from ..models import User
+from ..names import NAME_LIMIT, SHARED_CLAIM, SHARED_NAME, is_name
+from ..pods import is_label
+from .obligations import Obligations, clause
+from .stage import Stage, hub_pod, mounted, own_claims
+from .world import CLAIMS, LOGGER
+
+CROWD = 200
+"""Users who ask at once."""
+RACERS = 50
+"""Starts of one workspace at once."""
+EVENTUALLY_SECONDS = 10.0
+LOG_LINE_LIMIT = 2000
+_SECRET = "eyJhbGciOi-not-for-the-log"  # noqa: S105 - looks like a token on purpose
+_IMPORT_SECONDS = 60
+_WATCHED_IMPORT = """
+import importlib, sys
+def watch(event, details):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        sys.stderr.write(f"{event} {details!r}")
+        sys.stderr.flush()
+        __import__("os")._exit(3)
+sys.path[:0] = sys.argv[2].split(__import__("os").pathsep)
+sys.addaudithook(watch)
+importlib.import_module(sys.argv[1])
+"""
+
+
+class WorkspaceManagerContract(Obligations, suite=True):
+    """Subclass it once for a plugin, with ``manager_class`` and ``world``; pytest runs every clause on it."""
+
+    # Identity
+
+    @clause()
+    async def test_username_in_any_case_is_one_user(self, stage: Stage) -> None:
+        """A2: identity providers and those who write grants do not agree on case, and people are not two for it."""
+        await stage.study("cardio", "Alice.Smith@Example.org")
+        await stage.study("hip", "alice.smith@example.org")
+        await stage.begin()
+        for identity in ("alice.smith@example.org", "Alice.Smith@Example.org", "ALICE.SMITH@EXAMPLE.ORG"):
+            assert await stage.listed(identity) == {"cardio", "hip"}
+            assert await stage.starts(identity, "cardio")
+
+    @clause()
+    async def test_look_alikes_see_their_own_only(self, stage: Stage) -> None:
+        """A2: a username that is made into a label, a path or a pattern is another person's as well."""
+        people = ("john-smith@x", "john_smith@x", "john@smith@x", "john.smith@x", "john smith@x", "john-smith@x.org")
+        for index, name in enumerate(people):
+            await stage.study(f"study-{index}", name)
+        await stage.begin()
+        for index, name in enumerate(people):
+            assert await stage.listed(name) == {f"study-{index}"}, name
+            assert not await stage.starts(name, f"study-{(index + 1) % len(people)}"), name
+        assert await stage.listed("john-smith") == set()
+
+    @clause()
+    async def test_long_usernames_are_matched_whole(self, stage: Stage) -> None:
+        """A2: a label holds 63 characters, and two people may differ in the 64th."""
+        people = ["a" * 63, "a" * 63 + "b", "a" * 63 + "c", "a" * 200 + "@example.org", "a" * 200 + "@example.com"]
+        for index, name in enumerate(people):
+            await stage.study(f"long-{index}", name)
+        await stage.begin()
+        for index, name in enumerate(people):
+            assert await stage.listed(name) == {f"long-{index}"}, f"{len(name)} characters"
+
+    @clause()
+    async def test_unicode_usernames_are_their_own(self, stage: Stage) -> None:
+        """A2: letters that are folded to ASCII make one user of two."""
+        people = ("josé@x", "jose@x", "иван@x", "ivan@x", "李@x", "?@x")
+        for index, name in enumerate(people):
+            await stage.study(f"letters-{index}", name)
+        await stage.begin()
+        for index, name in enumerate(people):
+            assert await stage.listed(name) == {f"letters-{index}"}, name
+            assert await stage.listed(name.upper()) == {f"letters-{index}"}, name
+
+    @clause()
+    async def test_scoped_session_sees_its_workspace_only(self, stage: Stage) -> None:
+        r"""A2: a login of the form ``workspace\user`` is the same user, for that one workspace."""
+        for name in ("scope-one", "scope-two"):
+            await stage.study(name, "alice")
+        await stage.begin()
+        assert await stage.listed("scope-two\\alice") == {"scope-two"}
+        assert await stage.listed("SCOPE-TWO\\Alice") == {"scope-two"}
+        assert await stage.starts("scope-two\\alice", "scope-two")
+        assert not await stage.starts("scope-two\\alice", "scope-one")
+        assert await stage.listed("other\\alice") == set()
+
+    @clause()
+    async def test_unknown_user_has_nothing(self, stage: Stage) -> None:
+        """A2: whoever is not matched for certain is denied, and an empty or odd name matches nobody."""
+        await stage.study("cardio", "alice")
+        await stage.begin()
+        for identity in ("mallory", "", "\\", "cardio\\", "\\alice\\", "*", "%", ".*", "alic", "alice2", " alice"):
+            assert await stage.listed(identity) == set(), identity
+            await stage.denied(identity, "cardio")
+
+    @clause()
+    async def test_no_made_up_name_finds_a_grant(self, stage: Stage) -> None:
+        """A2: a table of odd names ends somewhere; names made at random go on."""
+        await stage.study("cardio", "alice@example.org")
+        await stage.begin()
+        loop = asyncio.get_running_loop()
+
+        @settings(max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=[*HealthCheck])
+        @given(texts.one_of(texts.text(), texts.text("alice@example.org", max_size=20)))
+        @example("ALICE@EXAMPLE.ORG\x00")
+        @example("alice@example.or\u0261")
+        def nobody_else(name: str) -> None:
+            user = User.identify(name)
+            expected = {"cardio"} if user.username == "alice@example.org" and user.scope in (None, "cardio") else set()
+            assert asyncio.run_coroutine_threadsafe(stage.listed(user), loop).result() == expected
+
+        await asyncio.to_thread(nobody_else)
+
+    @clause()
+    async def test_grant_of_another_opens_nothing(self, stage: Stage) -> None:
+        """A3: the name of a workspace can be guessed; only a grant to this user opens it."""
+        await stage.study("of-alice", "alice")
+        await stage.study("of-bob", "bob")
+        await stage.begin()
+        assert not await stage.starts("alice", "of-bob")
+        assert not await stage.starts("bob", "of-alice")
+        assert await stage.starts("bob", "of-bob")
+
+    # Dates
+
+    @clause()
+    async def test_open_from_the_first_day_to_the_last(self, stage: Stage) -> None:
+        """A1: both ends are days of access, and the days beside them are not."""
+        first, last = date(2026, 3, 1), date(2026, 3, 31)
+        await stage.study("march", "alice", available_from=first, expires=last)
+        await stage.begin()
+        for day, opens in ((-1, False), (0, True), (30, True), (31, False)):
+            noon = datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(days=day)
+            assert await stage.starts("alice", "march", noon) is opens, noon
+
+    @clause()
+    async def test_earlier_end_holds(self, stage: Stage) -> None:
+        """A1: a grant does not outlive its workspace, nor a workspace's time a grant."""
+        early, late = date(2026, 6, 20), date(2026, 9, 20)
+        await stage.study("grant-ends", "alice", until=early, expires=late)
+        await stage.study("study-ends", "alice", until=late, expires=early)
+        await stage.begin()
+        for name in ("grant-ends", "study-ends"):
+            assert await stage.starts("alice", name, datetime(2026, 6, 18, 12, tzinfo=UTC)), name
+            assert not await stage.starts("alice", name, datetime(2026, 6, 21, 12, tzinfo=UTC)), name
+
+    @clause(timezone="Pacific/Kiritimati")
+    async def test_days_begin_in_the_time_zone(self, stage: Stage) -> None:
+        """A1: a day begins at the hub's midnight, not at UTC's; here that is 14 hours earlier."""
+        await stage.study("zone", "alice", available_from=date(2026, 6, 10), expires=date(2026, 6, 11))
+        await stage.begin()
+        opens, closes = datetime(2026, 6, 9, 10, tzinfo=UTC), datetime(2026, 6, 11, 10, tzinfo=UTC)
+        moment = timedelta(seconds=1)
+        for now, expected in ((opens - moment, False), (opens, True), (closes - moment, True), (closes, False)):
+            assert await stage.starts("alice", "zone", now) is expected, now
+
+    @clause()
+    async def test_clock_is_read_at_the_question(self, stage: Stage) -> None:
+        """A1: a hub runs for months; a day kept from its start keeps people out, or lets them in too long."""
+        first, last = date(2026, 6, 17), date(2026, 6, 18)
+        await stage.study("later", "alice", available_from=first, expires=last)
+        await stage.begin()
+        assert not await stage.starts("alice", "later")
+        assert await stage.starts("alice", "later", datetime(2026, 6, 17, 12, tzinfo=UTC))
+        assert not await stage.starts("alice", "later", datetime(2026, 6, 19, 12, tzinfo=UTC))
+
+    @clause()
+    async def test_expired_and_future_grants_are_told(self, stage: Stage) -> None:
+        """F2: someone whose workspace has closed looks for it on the form, and must read why it is not open."""
+        await stage.study("open-now", "alice")
+        await stage.study("closed", "alice", expires=date(2026, 2, 1))
+        await stage.study("next-year", "alice", available_from=date(2027, 1, 1), expires=date(2027, 2, 1))
+        await stage.begin()
+        states = {card.slug: card.state for card in (await stage.form("alice")).cards}
+        assert states == {"open-now": "open", "closed": "expired", "next-year": "future"}
+
+    # Denied, or no answer
+
+    @clause()
+    async def test_outage_at_the_start_is_unavailable(self, stage: Stage) -> None:
+        """A4: an empty form during an outage tells people that their access has been taken away."""
+        await stage.study("cardio", "alice")
+        await stage.world.outage()
+        manager = stage.manager = stage.make()
+        for question in await asyncio.gather(
+            _begun(stage, manager.build_form(User.identify("alice"))),
+            _begun(stage, manager.choose(User.identify("alice"), "cardio")),
+            _begun(stage, manager.provision(User.identify("alice"), "cardio", hub_pod())),
+            return_exceptions=True,
+        ):
+            assert isinstance(question, BackendUnavailable), f"during an outage the answer was {question!r}"
+        assert not stage.world.claims()
+
+    @clause()
+    async def test_outage_later_is_unavailable_or_nothing_changed(self, stage: Stage) -> None:
+        """A4: what was known a moment ago may be shown on; that there is nothing was never known."""
+        await stage.study("cardio", "alice")
+        await stage.begin()
+        before = await stage.form("alice")
+        assert before.openable
+        await stage.world.outage()
+        for _ in range(3):
+            with suppress(BackendUnavailable):
+                assert await stage.form("alice") == before
+            try:
+                with suppress(BackendUnavailable):
+                    await stage.manager.choose(User.identify("alice"), "cardio")
+            except AccessDenied as error:
+                raise AssertionError(f"an outage was told as a denial: {error}") from error
+
+    @clause()
+    async def test_outage_stops_every_start(self, stage: Stage) -> None:
+        """A3: no pod is made on what was known before the outage, and the refusal is not a denial."""
+        await stage.study("cardio", "alice")
+        await stage.begin()
+        assert await stage.listed("alice") == {"cardio"}
+        await stage.world.outage()
+        with pytest.raises(BackendUnavailable):
+            await stage.start("alice", "cardio")
+        assert not stage.world.claims()
+
+    @clause()
+    async def test_recovery_is_seen(self, stage: Stage) -> None:
+        """A4: after an outage the plugin finds back by itself; nobody restarts the hub for it."""
+        await stage.study("recovered", "alice")
+        await stage.world.outage()
+        manager = stage.manager = stage.make()
+        with pytest.raises(BackendUnavailable):
+            await _begun(stage, manager.build_form(User.identify("alice")))
+        await stage.world.recover()
+        last: BackendUnavailable | None = None
+        try:
+            async with asyncio.timeout(EVENTUALLY_SECONDS):
+                while True:
+                    try:
+                        await manager.begin()
+                        assert await stage.listed("alice") == {"recovered"}
+                        await stage.start("alice", "recovered")
+                        break
+                    except BackendUnavailable as error:
+                        last = error
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise AssertionError(f"{EVENTUALLY_SECONDS:g} s after the outage: {last}") from last
+
+    @clause()
+    async def test_grant_without_its_workspace_opens_nothing(self, stage: Stage) -> None:
+        """A2: what is missing is denied; nothing is made up from a grant alone, and it hides no other."""
+        await stage.study("cardio", "alice")
+        await stage.world.grant("alice", "never-made", date(2026, 12, 31))
+        await stage.begin()
+        assert await stage.listed("alice") == {"cardio"}
+        await stage.denied("alice", "never-made")
+
+    @clause()
+    async def test_deleted_workspace_is_closed_at_once(self, stage: Stage) -> None:
+        """A3: a start asks the backend, so a workspace that was deleted a moment ago does not start."""
+        await stage.study("going", "alice")
+        await stage.begin()
+        assert await stage.listed("alice") == {"going"}
+        await stage.world.delete_workspace("going")
+        await stage.denied("alice", "going")
+
+    @clause()
+    async def test_revocation_is_seen_at_once(self, stage: Stage) -> None:
+        """A3: ``confirm`` is the backend's own answer: a grant that was taken away a moment ago opens nothing."""
+        await stage.study("revoked", "alice", "bob")
+        await stage.begin()
+        assert await stage.listed("alice") == {"revoked"}
+        assert (await stage.manager.confirm(User.identify("alice"), "revoked")).name == "revoked"
+        await stage.world.revoke("alice", "revoked")
+        await stage.denied("alice", "revoked")
+        await stage.start("bob", "revoked")
+
+    # Nothing of others
+
+    @clause()
+    async def test_denial_tells_nothing_of_others(self, stage: Stage) -> None:
+        """A4: whether a workspace exists, and whose it is, is not told to those who have no grant of it."""
+        await stage.study("secret-trial", "bob-of-unit-seven", display_name="Trial of a rare disease")
+        await stage.begin()
+        user = User.identify("alice")
+        for pose in (stage.manager.choose, lambda user, name: stage.manager.provision(user, name, hub_pod())):
+            told = []
+            for name in ("secret-trial", "no-such-trial"):
+                with pytest.raises(AccessDenied) as refusal:
+                    await pose(user, name)
+                told.append((type(refusal.value), refusal.value.user_message))
+            assert told[0] == told[1], "a workspace of another user is told from one that does not exist"
+            for word in ("trial", "bob", "unit-seven"):
+                assert word not in told[0][1].casefold()
+
+    @clause()
+    async def test_form_tells_nothing_of_others(self, stage: Stage) -> None:
+        """A4: a form has its reader's workspaces on it and no other person, not even of the same workspace."""
+        await stage.study("common", "alice", "bob-of-unit-seven")
+        await stage.study("secret-trial", "bob-of-unit-seven", display_name="Trial of a rare disease")
+        await stage.begin()
+        told = repr(await stage.form("alice")).casefold()
+        assert "common" in told
+        for word in ("trial", "rare disease", "bob", "unit-seven"):
+            assert word not in told
+
+    # Storage
+
+    @clause()
+    async def test_claims_are_made_once(self, stage: Stage) -> None:
+        """S2: a course of 50 opens its workspace in the same minute; there is one claim, and every start has it."""
+        people = [f"student{index}" for index in range(RACERS)]
+        await stage.study("course", *people)
+        await stage.begin()
+        pods = await asyncio.gather(*(stage.start(name, "course") for name in people))
+        first = mounted(pods[0])
+        assert first, "nothing is mounted"
+        assert all(mounted(pod) == first for pod in pods)
+        assert set(stage.world.claims()) == set(first)
+
+    @clause()
+    async def test_each_workspace_has_claims_of_its_own(self, stage: Stage) -> None:
+        """S1: what one workspace writes, no other mounts, and every claim says whose it is."""
+        names = ("left", "right", "left-right", "left.right")
+        for name in names:
+            await stage.study(name, "alice")
+        await stage.begin()
+        claims = {name: own_claims(await stage.start("alice", name)) for name in names}
+        every = [claim for found in claims.values() for claim in found]
+        assert all(claims.values()), f"a workspace has no storage of its own: {claims}"
+        assert len(every) == len(set(every)), f"workspaces share a claim: {claims}"
+        for name, found in claims.items():
+            for claim in found:
+                assert stage.world.claims()[claim]["metadata"]["annotations"][OWNER_ANNOTATION] == name
+
+    @clause()
+    async def test_foreign_claim_is_refused(self, stage: Stage) -> None:
+        """S2: a claim that says it belongs to another is that other's, whatever it is named; nobody takes it over."""
+        await stage.study("claimed", "alice")
+        await stage.begin()
+        for claim in own_claims(await stage.start("alice", "claimed")):
+            stage.world.put_claim(claim, annotations={OWNER_ANNOTATION: "somebody-else"}, labels={})
+        before = stage.world.claims()
+        with pytest.raises(StorageRefused):
+            await stage.start("alice", "claimed")
+        assert stage.world.claims() == before
+
+    @clause()
+    async def test_personal_storage_is_never_mounted(self, stage: Stage) -> None:
+        """S1: files that leave with their user's own claim have left the workspace."""
+        marks = {"component": "singleuser-storage", "heritage": "jupyterhub", "hub.jupyter.org/username": "alice"}
+        stage.world.put_claim("claim-alice", annotations={}, labels=marks)
+        await stage.study("enclosed", "alice")
+        await stage.begin()
+        claims = set(mounted(await stage.start("alice", "enclosed")))
+        assert claims.isdisjoint({"claim-alice", "claim-user"})
+        assert OWNER_ANNOTATION not in stage.world.claims()["claim-alice"]["metadata"].get("annotations", {})
+
+    @clause()
+    async def test_shared_claim_is_read_only(self, stage: Stage) -> None:
+        """S2: everybody reads the shared claim, so nobody may write to it, and it is no workspace's own."""
+        await stage.study("reader", "alice")
+        await stage.begin()
+        claims = mounted(await stage.start("alice", "reader"))
+        assert claims.get(SHARED_CLAIM, True) is True
+        assert set(claims) > {SHARED_CLAIM} or SHARED_CLAIM not in claims
+        if SHARED_CLAIM in claims:
+            annotations = stage.world.claims()[SHARED_CLAIM]["metadata"]["annotations"]
+            assert annotations[OWNER_ANNOTATION] == SHARED_NAME
+
+    @clause()
+    async def test_workspace_named_shared_is_refused(self, stage: Stage) -> None:
+        """S2: its own claim and folder would be the shared ones; that is a denial, and others go on."""
+        await stage.study(SHARED_NAME, "alice")
+        await stage.study("cardio", "alice")
+        await stage.begin()
+        await stage.denied("alice", SHARED_NAME)
+        await stage.start("alice", "cardio")
+
+    @clause()
+    async def test_volume_names_are_legal_and_unique(self, stage: Stage) -> None:
+        """S4: every legal name of a workspace starts; what Kubernetes limits is shortened without two becoming one."""
+        dotted = ".".join(["a" * 62] * 4)
+        names = ["x" * 63, "x" * 64, "a.b", "a-b", dotted + "b", dotted + "c", "y" * (NAME_LIMIT - 1) + "1"]
+        for name in names:
+            await stage.study(name, "alice")
+        await stage.begin()
+        seen: set[str] = set()
+        for name in names:
+            pod = await stage.start("alice", name)
+            volumes = [volume["name"] for volume in pod["spec"]["volumes"]]
+            assert len(volumes) == len(set(volumes)), name
+            for volume in volumes:
+                assert is_name(volume), volume
+                assert len(volume) <= 63, volume
+                assert "." not in volume, volume
+            assert all(is_label(key, value) for key, value in pod["metadata"]["labels"].items())
+            own = own_claims(pod)
+            assert all(map(is_name, own))
+            assert seen.isdisjoint(own), name
+            seen |= own
+
+    @clause()
+    async def test_nothing_is_left_of_the_last_start(self, stage: Stage) -> None:
+        """S5: a server that was in one workspace and starts in another takes nothing along."""
+        await stage.study("first", "alice", node_selector={"pool": "first"}, display_name="First")
+        await stage.study("second", "alice", node_selector={"zone": "second"}, display_name="Second")
+        await stage.begin()
+        fresh = await stage.start("alice", "second")
+        pod = hub_pod()
+        untouched = copy.deepcopy(pod)
+        for name in ("first", "second", "first"):
+            await stage.manager.provision(User.identify("alice"), name, pod)
+        assert await stage.start("alice", "second") == fresh
+        assert pod == untouched
+
+    @clause()
+    async def test_full_quota_is_unavailable(self, stage: Stage) -> None:
+        """S2: when no claim may be made any more, that is nobody's lack of access, and no pod is made."""
+        await stage.study("no-room", "alice")
+        await stage.begin()
+        status = {
+            "kind": "Status",
+            "status": "Failure",
+            "reason": "Forbidden",
+            "message": "exceeded quota",
+            "code": 403,
+        }
+
+        async def full(request: web.Request) -> web.StreamResponse | None:
+            return (
+                web.json_response(status, status=403)
+                if (request.method, _is_claims(request)) == ("POST", True)
+                else None
+            )
+
+        stage.world.faults.append(full)
+        with pytest.raises(BackendUnavailable):
+            await stage.start("alice", "no-room")
+        assert not stage.world.claims()
+        stage.world.faults.remove(full)
+        await stage.start("alice", "no-room")
+
+    @clause()
+    async def test_passing_faults_lose_no_start(self, stage: Stage) -> None:
+        """S2: an API server answers 429 and 500, and drops connections, on good days; a start bears one of them."""
+        faults: Iterator[int] = iter((429, 500, 0))
+        for index in range(3):
+            await stage.study(f"fault-{index}", "alice")
+        await stage.begin()
+        armed: list[int] = []
+
+        async def once(request: web.Request) -> web.StreamResponse | None:
+            if not armed or not _is_claims(request):
+                return None
+            status = armed.pop()
+            if status == 0:
+                if request.transport is not None:
+                    request.transport.abort()
+                return web.Response()
+            return web.json_response({"message": "later"}, status=status)
+
+        stage.world.faults.append(once)
+        for index in range(3):
+            armed.append(next(faults))
+            assert own_claims(await stage.start("alice", f"fault-{index}"))
+            assert not armed
+
+    # Texts
+
+    @clause()
+    async def test_hostile_text_stays_text(self, stage: Stage) -> None:
+        """F1: the template escapes, once; a plugin that escapes, strips or fills in spoils it, or makes a hole."""
+        title = "<script>alert(1)</script> \"'&amp; {{ 7*7 }}"
+        text = "<img src=x onerror=alert(1)> ${HOME} %s {0} &lt;b&gt; {% raw %}\nsecond line </textarea>"
+        await stage.study("hostile", "alice", display_name=title, description=text)
+        await stage.begin()
+        (card,) = (await stage.form("alice")).cards
+        assert card.title == title
+        assert card.description == text
+        assert await stage.starts("alice", "hostile")
+
+    @clause()
+    async def test_secrets_stay_out_of_the_log(self, stage: Stage) -> None:
+        """F1: a log is read by many and kept for long; no token reaches it, and no line is without end."""
+        await stage.study("logged", "alice", description="long " * 900)
+        claims = {"access_token": _SECRET, "nested": {"id_token": _SECRET}}
+        alice, mallory = (User.identify(name, claims) for name in ("alice", "mallory"))
+        with _log_lines() as lines:
+            await stage.begin()
+            await stage.form(alice)
+            await stage.start(alice, "logged")
+            await stage.denied(mallory, "logged")
+            await stage.manager.problems()
+            await stage.world.outage()
+            with pytest.raises(BackendUnavailable):
+                await stage.start(alice, "logged")
+        assert not [line for _, line in lines if _SECRET in line]
+        assert not [line[:80] for logger, line in lines if logger == LOGGER and len(line) > LOG_LINE_LIMIT]
+
+    # Life
+
+    @clause()
+    async def test_class_is_one_that_the_hub_takes(self, stage: Stage) -> None:
+        """L2: the hub refuses a class that is not whole, so a green contract of one would be worth nothing."""
+        # The registry's own check, so that the two cannot drift apart.
+        from ..registry import _problems  # noqa: PLC0415 - as above
+
+        assert list(_problems(self.manager_class)) == []
+
+    @clause()
+    async def test_import_makes_no_call(self, stage: Stage) -> None:
+        """L3: the hub's config loads before there is a network, and `list` imports to look."""
+        module = self.manager_class.__module__
+        known = [sys.executable, "-c", _WATCHED_IMPORT, module, os.pathsep.join(each for each in sys.path if each)]
+        ran = await asyncio.to_thread(
+            subprocess.run, known, capture_output=True, text=True, timeout=_IMPORT_SECONDS, check=False
+        )
+        assert ran.returncode == 0, f"importing {module}: {ran.stderr[-2000:]}"
+
+    @clause()
+    async def test_construction_makes_no_call(self, stage: Stage) -> None:
+        """L3: it happens while the hub's config loads: no loop runs, and no API has to be there."""
+        context = stage.world.context
+        unreachable = Kube(stage.world.namespace, {"a": "configuration that could not be used"})
+        lonely = Context(settings=context.settings, kube=unreachable, log=context.log, clock=context.clock)
+        asked = len(stage.world.api.requests)
+        connected = await asyncio.to_thread(_connections_of, lambda: self.manager_class(lonely))
+        assert connected == []
+        assert stage.world.api.requests[asked:] == []
+
+    @clause()
+    async def test_close_frees_everything(self, stage: Stage) -> None:
+        """L3: a hub that ends, or a command that has printed its answer, is held up by nothing."""
+        await stage.study("cardio", "alice")
+        await asyncio.sleep(0)
+        tasks, sockets, threads = asyncio.all_tasks(), _sockets(), set(threading.enumerate())
+        manager = await stage.begin()
+        await stage.form("alice")
+        await stage.start("alice", "cardio")
+        await asyncio.sleep(0.1)
+        await manager.close()
+        await stage.world.kube.close()
+        left: list[object] = []
+        for _ in range(20):
+            gc.collect()
+            alive = {each for each in threading.enumerate() if not each.name.startswith("asyncio_")}
+            left = [*(asyncio.all_tasks() - tasks), *(_sockets() - sockets), *(alive - threads)]
+            if not left:
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError(f"left behind by close: {left}")
+
+    @clause()
+    async def test_close_does_no_harm_at_any_time(self, stage: Stage) -> None:
+        """L3: a hub that could not start closes what was never started, and may close it twice."""
+        await stage.make().close()
+        manager = await stage.begin()
+        await manager.close()
+        await manager.close()
+
+    @clause()
+    async def test_two_hundred_users_at_once_get_their_own(self, stage: Stage) -> None:
+        """A2: a plugin serves everybody on one loop; what it keeps of one question must not answer the next."""
+        people = [f"user{index}@example.org" for index in range(CROWD)]
+        for index, name in enumerate(people):
+            await stage.study(f"study-{index}", name)
+        await stage.begin()
+        forms = await asyncio.gather(*map(stage.listed, people))
+        assert forms == [{f"study-{index}"} for index in range(CROWD)]
+        users = [User.identify(name) for name in people]
+        confirmed = await asyncio.gather(
+            *(stage.manager.confirm(user, f"study-{index}") for index, user in enumerate(users))
+        )
+        assert [each.name for each in confirmed] == [f"study-{index}" for index in range(CROWD)]
+        refused = await asyncio.gather(
+            *(stage.manager.choose(user, f"study-{index - 1}") for index, user in enumerate(users)),
+            return_exceptions=True,
+        )
+        assert [type(each) for each in refused] == [AccessDenied] * CROWD
+        mine = list(enumerate(people))[:RACERS]
+        pods = await asyncio.gather(*(stage.start(name, f"study-{index}") for index, name in mine))
+        owners = {
+            name: each["metadata"]["annotations"][OWNER_ANNOTATION] for name, each in stage.world.claims().items()
+        }
+        for (index, _), pod in zip(mine, pods, strict=True):
+            assert {owners[claim] for claim in own_claims(pod)} == {f"study-{index}"}
+
+
+async def _begun(stage: Stage, question: object) -> object:
+    """A question as the hub asks it: the plugin is started first, and a start that fails is the answer."""
+    try:
+        await stage.manager.begin()
+    except BaseException:
+        question.close()  # type: ignore[attr-defined]  # a coroutine that will not be awaited
+        raise
+    return await question  # type: ignore[misc]  # as above
+
+
+def _is_claims(request: web.Request) -> bool:
+    return f"/{CLAIMS}" in request.path
+
+
+@contextmanager
+def _log_lines() -> Iterator[Sequence[tuple[str, str]]]:
+    """Everything that is logged meanwhile, at any level: the logger's name and the whole line."""
+    lines: list[tuple[str, str]] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append((record.name, f"{record.getMessage()} {record.exc_info or ''} {record.__dict__}"))
+
+    loggers = [logging.getLogger(), logging.getLogger(LOGGER)]
+    levels = [logger.level for logger in loggers]
+    handler = Keep()
+    loggers[0].addHandler(handler)
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    try:
+        yield lines
+    finally:
+        loggers[0].removeHandler(handler)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+_watchers: dict[int, list[str]] = {}
+
+
+def _note_connection(event: str, _details: object) -> None:
+    if _watchers and event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        _watchers.get(threading.get_ident(), []).append(event)
+
+
+_hooked: list[bool] = []
+
+
+def _connections_of(act: object) -> list[str]:
+    """What ``act`` does on the network, in this thread."""
+    if not _hooked:  # an audit hook stays for good, so there is one, and only once somebody looks
+        sys.addaudithook(_note_connection)
+        _hooked.append(True)
+    found = _watchers[threading.get_ident()] = []
+    try:
+        act()  # type: ignore[operator]  # any callable
+    finally:
+        del _watchers[threading.get_ident()]
+    return found
+
+
+def _sockets() -> set[tuple[str, int]]:
+    """The sockets of this process; empty where the system does not tell."""
+    found = set()
+    for name in os.listdir("/dev/fd") if os.path.isdir("/dev/fd") else ():
+        try:
+            status = os.stat(int(name))
+        except (OSError, ValueError):
+            continue
+        if stat.S_ISSOCK(status.st_mode):
+            found.add(("socket", status.st_ino))
+    return found

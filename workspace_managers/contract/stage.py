@@ -1,0 +1,184 @@
+"""One clause's world and plugin, and what a clause says to them.
+
+Always true here: everything that was made is closed when the clause ends, whatever way it ends, and no clause outlasts
+``CLAUSE_SECONDS``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import date, datetime
+from typing import Any
+
+from ..errors import AccessDenied, BackendUnavailable
+from ..forms import Form
+from ..manager import WorkspaceManager
+from ..models import User
+from ..names import SHARED_CLAIM
+from ..pods import NOTEBOOK
+from .world import World
+
+CLAUSE_SECONDS = 60.0
+"""Longest time for one clause."""
+FIRST_DAY = date(2026, 1, 1)
+LAST_DAY = date(2026, 12, 31)
+
+_POD: Mapping[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Pod",
+    "metadata": {"name": "jupyter-user", "labels": {"app": "jupyterhub", "component": "singleuser-server"}},
+    "spec": {
+        "containers": [
+            {
+                "name": NOTEBOOK,
+                "image": "example/notebook:1.0",
+                "volumeMounts": [
+                    {"name": "volume-user", "mountPath": "/home/jovyan"},
+                    {"name": "settings", "mountPath": "/etc/jupyter"},
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "volume-user", "persistentVolumeClaim": {"claimName": "claim-user"}},
+            {"name": "settings", "configMap": {"name": "settings"}},
+        ],
+    },
+}
+
+
+def hub_pod() -> dict[str, Any]:
+    """A pod as KubeSpawner makes it, with the Helm chart's personal storage on."""
+    return copy.deepcopy(dict(_POD))
+
+
+def mounted(pod: Mapping[str, Any]) -> dict[str, bool]:
+    """The claims that a pod mounts, and whether it may only read them."""
+    claims = {
+        volume["name"]: volume["persistentVolumeClaim"]["claimName"]
+        for volume in pod["spec"]["volumes"]
+        if "persistentVolumeClaim" in volume
+    }
+    notebook = next(each for each in pod["spec"]["containers"] if each["name"] == NOTEBOOK)
+    found: dict[str, bool] = dict.fromkeys(claims.values(), True)
+    for mount in notebook["volumeMounts"]:
+        if mount["name"] in claims and not mount.get("readOnly", False):
+            found[claims[mount["name"]]] = False
+    return found
+
+
+def own_claims(pod: Mapping[str, Any]) -> set[str]:
+    """The claims that a pod mounts beside the shared one."""
+    return set(mounted(pod)) - {SHARED_CLAIM}
+
+
+class Stage:
+    """What a clause is given. Put the facts first, then ``begin``, then ask.
+
+    Attributes:
+        world: The backend, the clock and the claims.
+        manager: The plugin, from ``begin`` on.
+    """
+
+    manager: WorkspaceManager
+
+    def __init__(self, manager_class: type[WorkspaceManager], world: World) -> None:
+        self.world = world
+        self._manager_class = manager_class
+        self._managers: list[WorkspaceManager] = []
+
+    async def study(self, name: str, *usernames: str, until: date = LAST_DAY, **changes: Any) -> None:
+        """A workspace, and a grant of it to each of these users until a day."""
+        facts: dict[str, Any] = {
+            "available_from": FIRST_DAY,
+            "expires": LAST_DAY,
+            "display_name": f"Study {name[:40]}",
+            "description": "Outcomes after surgery",
+            "image": "example/notebook:1.0",
+            "node_selector": {},
+        }
+        await self.world.put_workspace(name, **{**facts, **changes})
+        for username in usernames:
+            await self.world.grant(username, name, until)
+
+    def make(self) -> WorkspaceManager:
+        """The plugin, made with the world's context and closed at the end of the clause."""
+        manager = self._manager_class(self.world.context)
+        self._managers.append(manager)
+        return manager
+
+    async def begin(self) -> WorkspaceManager:
+        """Make the plugin and start it, as the hub does."""
+        self.manager = self.make()
+        await self.manager.begin()
+        return self.manager
+
+    async def form(self, identity: str | User) -> Form:
+        """The form of a user."""
+        return await self.manager.build_form(_user(identity))
+
+    async def listed(self, identity: str | User) -> set[str]:
+        """The workspaces on the form of a user, open or not."""
+        return {card.slug for card in (await self.form(identity)).cards}
+
+    async def start(self, identity: str | User, workspace: str) -> dict[str, Any]:
+        """The pod of a user's start of a workspace."""
+        return await self.manager.provision(_user(identity), workspace, hub_pod())
+
+    async def starts(self, identity: str | User, workspace: str, now: datetime | None = None) -> bool:
+        """Whether a start is let through (True) or denied (False), by the form's way and by the pod's alike."""
+        if now is not None:
+            self.world.now = now
+        outcomes = set()
+        for question in (self.manager.choose(_user(identity), workspace), self.start(identity, workspace)):
+            try:
+                await question
+                outcomes.add(True)
+            except AccessDenied:
+                outcomes.add(False)
+        assert len(outcomes) == 1, "choosing and starting had different answers"  # noqa: S101 - for a clause
+        return outcomes.pop()
+
+    async def denied(self, identity: str | User, workspace: str) -> AccessDenied:
+        """The refusal of a start.
+
+        Raises:
+            AssertionError: The start was let through, or the answer was that there is none.
+        """
+        before = set(self.world.claims())
+        try:
+            await self.start(identity, workspace)
+        except AccessDenied as refusal:
+            assert set(self.world.claims()) == before, "a start that was denied has made a claim"  # noqa: S101 - as above
+            return refusal
+        except BackendUnavailable as error:
+            raise AssertionError(f"a start that must be denied was unavailable: {error}") from error
+        raise AssertionError(f"{identity!r} started {workspace!r}, which must be denied")
+
+    async def close(self) -> None:
+        """Close every plugin that was made, the last one first; each is closed once."""
+        while self._managers:
+            await self._managers.pop().close()
+
+
+@asynccontextmanager
+async def staged(manager_class: type[WorkspaceManager], world: World) -> AsyncIterator[Stage]:
+    """A stage on a world that is started, and both ended after it."""
+    await world.start()
+    try:
+        stage = Stage(manager_class, world)
+        try:
+            yield stage
+        finally:
+            # Where a clause has failed already, that failure is the one to tell.
+            with suppress(Exception):
+                async with asyncio.timeout(CLAUSE_SECONDS):
+                    await stage.close()
+    finally:
+        await world.stop()
+
+
+def _user(identity: str | User) -> User:
+    return User.identify(identity) if isinstance(identity, str) else identity
