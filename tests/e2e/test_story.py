@@ -15,6 +15,7 @@ from playwright.async_api import expect
 
 from tests.e2e.conftest import Hub, Person
 from workspace_managers.devcluster.demo import Demo
+from workspace_managers.quantities import octets
 
 CONTAINER = re.compile("container", re.IGNORECASE)
 Make = Callable[..., Awaitable[Person]]
@@ -274,7 +275,7 @@ async def test_unusual_resources_are_right_on_the_page_and_in_the_pod(
     pod = next(pod for pod_name, pod in (await hub.pods()).items() if "carol" in pod_name)
     notebook = pod["spec"]["containers"][0]
     told = (notebook.get("resources") or {}).get("limits") or {}
-    assert {key: int(value) for key, value in told.items()} == limits
+    assert {key: octets(value) for key, value in told.items()} == limits
     mounts = {each["mountPath"] for each in notebook["volumeMounts"]}
     assert mounts == {f"/home/jovyan/{name}", "/home/jovyan/shared"}
     await hub.stop("carol")
