@@ -11,15 +11,12 @@ from collections.abc import Iterable
 from datetime import date
 from enum import Enum
 
-from .errors import AccessDenied, quote
+from .errors import NO_DATA_LOST, AccessDenied, quote
 from .models import User, Workspace
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
-NOT_YET = (
-    "This workspace is not open yet. Nothing that you have saved is lost. "
-    "Choose another workspace, or come back on its first day."
-)
+NOT_YET = f"This workspace is not open yet. {NO_DATA_LOST} Choose another workspace, or come back on its first day."
 
 
 class Availability(Enum):

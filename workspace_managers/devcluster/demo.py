@@ -439,6 +439,8 @@ def welcome(url: str, samples: Sequence[Mapping[str, Any]], state: Path) -> Iter
 
 def what_they_see(user: str, samples: Sequence[Mapping[str, Any]], today: date | None = None) -> list[str]:
     """One line for each workspace that the samples bind the user to, in the samples' order."""
+    from ..forms import CLOSING_SOON_DAYS, in_words  # noqa: PLC0415 - this file is run by itself too, as the proxy
+
     day = today or datetime.now(UTC).date()
     spec = {sample["metadata"]["name"]: sample["spec"] for sample in samples if sample["kind"] == "AnalyticsWorkspace"}
     lines = []
@@ -450,17 +452,13 @@ def what_they_see(user: str, samples: Sequence[Mapping[str, Any]], today: date |
         ends = min(date.fromisoformat(validity["expires"]), date.fromisoformat(binding["expires"]))
         state = "can start"
         if day > ends:
-            state = f"expired {_written(ends)}"
+            state = f"expired {in_words(ends)}"
         elif day < opens:
-            state = f"opens {_written(opens)}"
-        elif (ends - day).days <= 14:
+            state = f"opens {in_words(opens)}"
+        elif (ends - day).days <= CLOSING_SOON_DAYS:
             state = f"can start, closes in {(ends - day).days} days"
         lines.append(f"{binding['workspace']:16} {state}")
     return lines
-
-
-def _written(day: date) -> str:
-    return f"{day.day} {day:%B %Y}"
 
 
 # The proxy
