@@ -94,4 +94,5 @@ def require_open(user: User, name: str, grants: Iterable[Workspace], today: date
     raise AccessDenied(
         f"{quote(user.name)} may not open the workspace {quote(name)}: {window}",
         user_message=NOT_YET if state is Availability.FUTURE else None,
+        rule="A1",
     )

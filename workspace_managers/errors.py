@@ -25,13 +25,16 @@ class WorkspaceManagerError(Exception):
     Args:
         message: For the log: what was found, what is accepted, what to do next.
         user_message: For the user; the class has a sentence of its own when it is left out.
+        rule: The number of the rule that refused, such as ``A1``, for the audit line; the class has one of its own.
     """
 
+    default_rule = ""
     default_user_message = f"Something went wrong. {NO_DATA_LOST} Please tell the people who run this service."
 
-    def __init__(self, message: str, *, user_message: str | None = None) -> None:
+    def __init__(self, message: str, *, user_message: str | None = None, rule: str | None = None) -> None:
         super().__init__(message)
         self.user_message = user_message or self.default_user_message
+        self.rule = rule or self.default_rule
 
 
 class ConfigurationError(WorkspaceManagerError):
@@ -52,6 +55,7 @@ class AccessDenied(WorkspaceManagerError):
     A denial never tells which of these it was for a workspace that is not the user's own.
     """
 
+    default_rule = "A2"
     default_user_message = (
         "This workspace is not open to you. It may have closed, or your access may have ended. "
         f"{NO_DATA_LOST} Choose another workspace, or ask the lead of your project."
@@ -61,6 +65,7 @@ class AccessDenied(WorkspaceManagerError):
 class StorageRefused(AccessDenied):
     """The workspace is the user's, but its storage is not certain to be its own (rules S1 to S4)."""
 
+    default_rule = "S2"
     default_user_message = (
         "This workspace was not started, because its storage could not be confirmed as its own. "
         f"{NO_DATA_LOST} Please tell the people who run this service."
@@ -70,6 +75,7 @@ class StorageRefused(AccessDenied):
 class BackendUnavailable(WorkspaceManagerError):
     """There is no answer now: the backend did not answer, or not in time. Never to be read as "no workspaces"."""
 
+    default_rule = "A4"
     default_user_message = (
         "Your workspaces cannot be looked up at the moment. "
         f"{NO_DATA_LOST} Please try again in a few minutes; if it goes on, tell the people who run this service."

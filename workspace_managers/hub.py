@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
+import json
 import logging
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -23,10 +25,12 @@ from kubernetes_asyncio.client import V1Pod
 from tornado import web
 
 from . import profiles, registry
+from .decisions import Decision, deciding
 from .errors import AccessDenied, ConfigurationError, StorageRefused, WorkspaceManagerError, quote
 from .kube.client import Kube
 from .manager import Context, WorkspaceManager
 from .models import User
+from .pods import VERSIONS_ANNOTATION
 from .settings import Settings
 
 # A child of the hub's own logger, so that our lines come out in the hub's format and level.
@@ -61,6 +65,10 @@ def configure(c: Any, environ: Mapping[str, str] | None = None) -> None:
         _Hub(manager).install(c)
     except ConfigurationError as error:
         raise SystemExit(f"The hub does not start.\n{error}") from error
+    # What is imported by now stays for good. The garbage collector need not walk it again and again, which holds the
+    # hub up for tens of milliseconds each time.
+    gc.collect()
+    gc.freeze()
 
 
 def context_for(settings: Settings) -> Context:
@@ -166,13 +174,15 @@ class _Hub:
 
     async def list_profiles(self, spawner: Any) -> list[dict[str, Any]]:
         """``profile_list``: when options load, the one profile that was chosen, or a refusal; never an empty list."""
-        async with self._question(spawner, "options"):
+        async with self._question(spawner, "options", spawner.user_options.get("profile")) as decision:
             if spawner.modify_pod_hook != self.modify_pod:
                 raise StorageRefused(
                     "KubeSpawner.modify_pod_hook was set after the workspace manager's configuration, which "
-                    "provides the storage; set it before, and it is called first"
+                    "provides the storage; set it before, and it is called first",
+                    rule="S1",
                 )
-            workspace = await self._manager.choose(self._user(spawner), spawner.user_options.get("profile"))
+            workspace = await self._manager.choose(self._user(spawner), decision.workspace)
+            decision.versions = workspace.versions
             # A spawner keeps what the last profile set, so the hub's own values are read before the first one.
             if spawner not in self._defaults:
                 self._defaults[spawner] = {trait: getattr(spawner, trait) for trait in profiles.TRAITS}
@@ -182,16 +192,15 @@ class _Hub:
         """``modify_pod_hook``: the last word on the pod, after a hook that the configuration had before."""
         if self._earlier_pod_hook is not None:
             pod = await _result(self._earlier_pod_hook(spawner, pod))
-        async with self._question(spawner, "pod"):
+        async with self._question(spawner, "pod", (spawner.user_options or {}).get("profile")) as decision:
             if spawner.namespace != self._settings.namespace:
                 raise StorageRefused(
-                    f"the pod would start in namespace {quote(spawner.namespace)}, its claims are elsewhere"
+                    f"the pod would start in namespace {quote(spawner.namespace)}, its claims are elsewhere", rule="S1"
                 )
             api = await self._manager.context.kube.api()
             document = api.sanitize_for_serialization(pod)
-            rebuilt = await self._manager.provision(
-                self._user(spawner), (spawner.user_options or {}).get("profile"), document
-            )
+            rebuilt = await self._manager.provision(self._user(spawner), decision.workspace, document)
+            decision.versions = json.loads(rebuilt["metadata"]["annotations"][VERSIONS_ANNOTATION])
             metadata = pod.metadata
             metadata.labels = rebuilt["metadata"]["labels"]
             metadata.annotations = rebuilt["metadata"]["annotations"]
@@ -202,11 +211,12 @@ class _Hub:
         return User.identify(spawner.user.name, self._claims.get(spawner))
 
     @contextlib.asynccontextmanager
-    async def _question(self, spawner: Any, stage: str) -> AsyncIterator[None]:
-        """Ask the manager something, and turn its refusal into the hub's."""
+    async def _question(self, spawner: Any, stage: str, workspace: object = None) -> AsyncIterator[Decision]:
+        """Ask the manager something, tell what was decided, and turn a refusal into the hub's."""
         try:
-            await self._start_once()
-            yield
+            with deciding(stage, spawner.user.name, workspace) as decision:
+                await self._start_once()
+                yield decision
         except WorkspaceManagerError as error:
             kind = "denied" if isinstance(error, AccessDenied) else "unavailable"
             log.warning("%s at %s for %s: %s", kind, stage, quote(spawner.user.name), error)

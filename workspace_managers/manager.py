@@ -156,6 +156,7 @@ class WorkspaceManager(ABC):
             raise AccessDenied(
                 f"{quote(user.name)} asked for a start without choosing a workspace",
                 user_message="No workspace was chosen. Choose one of yours from the list and start again.",
+                rule="A3",
             )
         grants = await self._grants(user)
         return access.require_open(user, name, grants, self.context.today())
@@ -175,7 +176,7 @@ class WorkspaceManager(ABC):
             BackendUnavailable: The backend or the Kubernetes API did not answer in time.
         """
         if not isinstance(name, str) or not name:
-            raise AccessDenied(f"{quote(user.name)} has a pod without a workspace")
+            raise AccessDenied(f"{quote(user.name)} has a pod without a workspace", rule="A3")
         answer = await self._ask("confirm", self.confirm(user, name))
         confirmed = access.require_open(user, name, self._checked("confirm", [answer], Workspace), self.context.today())
         answers = await self._ask("volumes_for", self.volumes_for(user, confirmed))

@@ -82,6 +82,8 @@ class Workspace:
         labels: Further labels for the pod; they never replace those that the hub sets.
         node_selector: As in a pod.
         tolerations: As in a pod.
+        versions: Versions of the resources that the grant rests on, by a word for each, such as ``binding``; for the
+            audit line and the pod's annotation. Empty where the backend has none.
         source: Whatever the plugin needs again in ``volumes_for``; the framework never looks inside.
     """
 
@@ -97,6 +99,7 @@ class Workspace:
     labels: Mapping[str, str] = field(default_factory=_nothing, hash=False)
     node_selector: Mapping[str, str] = field(default_factory=_nothing, hash=False)
     tolerations: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    versions: Mapping[str, str] = field(default_factory=_nothing, hash=False)
     source: Any = field(default=None, hash=False, compare=False, repr=False)
 
 

@@ -7,6 +7,7 @@ volumes of the workspace and, beside them, only volumes that hold nobody's files
 from __future__ import annotations
 
 import copy
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ NOTEBOOK = "notebook"
 """The container that KubeSpawner makes for the user's server."""
 WORKSPACE_LABEL = "workspace"
 WORKSPACE_ANNOTATION = "workspace-managers/workspace"
+VERSIONS_ANNOTATION = "workspace-managers/versions"
+"""The versions of the resources that the pod's volumes were decided on, as JSON."""
 
 # Every other kind can hold files that outlive the pod, or reach the node's own; a kind that we do not know can too.
 PASSING_KINDS = frozenset({"configMap", "secret", "emptyDir", "projected", "downwardAPI"})
@@ -47,7 +50,7 @@ def rebuild(pod: Mapping[str, Any], workspace: Workspace, volumes: Sequence[Volu
     _take_off_storage(spec)
     notebook = next((each for each in spec.get("containers") or [] if each.get("name") == NOTEBOOK), None)
     if notebook is None:
-        raise StorageRefused(f"the pod has no container {NOTEBOOK!r} to mount the workspace in")
+        raise StorageRefused(f"the pod has no container {NOTEBOOK!r} to mount the workspace in", rule="S1")
     _mount(spec, notebook, volumes)
     _label(rebuilt.setdefault("metadata", {}), workspace)
     _schedule(spec, notebook, workspace)
@@ -80,7 +83,9 @@ def _mount(spec: dict[str, Any], notebook: dict[str, Any], volumes: Sequence[Vol
             each["mountPath"] for each in notebook["volumeMounts"] if overlap(volume.mount_path, each["mountPath"])
         ]
         if in_the_way:
-            raise StorageRefused(f"mount path {quote(volume.mount_path)} and {quote(in_the_way[0])} cover each other")
+            raise StorageRefused(
+                f"mount path {quote(volume.mount_path)} and {quote(in_the_way[0])} cover each other", rule="S1"
+            )
         name = volume_name(volume.claim)
         if name not in taken:
             spec["volumes"].append({"name": name, "persistentVolumeClaim": {"claimName": volume.claim}})
@@ -94,7 +99,9 @@ def _label(metadata: dict[str, Any], workspace: Workspace) -> None:
         if key not in labels and not is_reserved_label(key):
             labels[key] = value
     labels[WORKSPACE_LABEL] = label_value(workspace.name)
-    metadata["annotations"] = {**(metadata.get("annotations") or {}), WORKSPACE_ANNOTATION: workspace.name}
+    annotations = metadata["annotations"] = dict(metadata.get("annotations") or {})
+    annotations[WORKSPACE_ANNOTATION] = workspace.name
+    annotations[VERSIONS_ANNOTATION] = json.dumps(dict(workspace.versions))
 
 
 def is_reserved_label(key: str) -> bool:

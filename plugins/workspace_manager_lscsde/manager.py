@@ -88,7 +88,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             if record is None:
                 self._dangling_once.tell(BINDINGS, binding.name, binding.workspace, _without_workspace(binding))
             elif isinstance(record, WorkspaceRecord):
-                grants.append(record.grant(binding.expires))
+                grants.append(record.grant(binding))
         return grants
 
     async def confirm(self, user: User, name: str) -> Workspace:
@@ -121,8 +121,8 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         record = read_workspace(raw)
         if isinstance(record, SetAside):
             kind = StorageRefused if record.trouble is Trouble.STORAGE else AccessDenied
-            raise kind(f"the workspace {quote(name)} is set aside: {record.reason}")
-        grants = [record.grant(binding.expires) for binding in bound]
+            raise kind(f"the workspace {quote(name)} is set aside: {record.reason}", rule="F3")
+        grants = [record.grant(binding) for binding in bound]
         return require_open(user, name, grants, today)
 
     async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:

@@ -56,6 +56,7 @@ class Binding:
         username: Casefolded; None where the claims alone say who.
         expires: Last day of the grant.
         rules: What the user's claims must meet, all of it; empty only where there is a username.
+        version: Its ``resourceVersion``.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Binding:
     username: str | None
     expires: date
     rules: tuple[Rule, ...]
+    version: str
 
     def grants(self, user: User) -> bool:
         """Whether it is this user's: the whole username, and every rule, where it has them (rule A2)."""
@@ -123,21 +125,22 @@ class WorkspaceRecord:
     node_selector: Mapping[str, str] = field(hash=False)
     tolerations: tuple[Mapping[str, Any], ...] = field(hash=False)
 
-    def grant(self, until: date) -> Workspace:
-        """This workspace as granted by a binding whose last day is ``until``."""
+    def grant(self, binding: Binding) -> Workspace:
+        """This workspace as granted by a binding."""
         return Workspace(
             name=self.name,
             display_name=self.display_name,
             description=self.description,
             available_from=self.available_from,
             expires=self.expires,
-            grant_expires=until,
+            grant_expires=binding.expires,
             image=self.image,
             resources=self.resources,
             default_url=self.default_url,
             labels=self.labels,
             node_selector=self.node_selector,
             tolerations=self.tolerations,
+            versions={"workspace": self.version, "binding": binding.version},
             source=self,
         )
 
@@ -217,6 +220,7 @@ def read_binding(raw: Mapping[str, Any]) -> Binding:
         username=None if spec.username is None else spec.username.casefold(),
         expires=expires,
         rules=rules,
+        version=str(raw["metadata"].get("resourceVersion") or ""),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -416,3 +417,30 @@ async def test_refusal_is_logged_with_its_cause_and_bounded(
     with pytest.raises(hub.Refused):
         await spawner.load_user_options()
     assert "unavailable at options for 'alice': the cause of it" in caplog.text
+
+
+async def test_each_decision_of_a_start_has_its_audit_line(
+    spawner: Any, plugin: Plugin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Form, options and pod, and a refusal that the hub itself makes."""
+    plugin.grants = (workspace("cardio", versions={"workspace": "12", "binding": "34"}),)
+    spawner.user_options = {"profile": "cardio"}
+    with caplog.at_level(logging.INFO):
+        await spawner.options_form(spawner)
+        await spawner.load_user_options()
+        await spawner.modify_pod_hook(spawner, await spawner.get_pod_manifest())
+        spawner.namespace = "elsewhere"
+        with pytest.raises(hub.Refused):
+            await spawner.modify_pod_hook(spawner, await spawner.get_pod_manifest())
+    await plugin.context.kube.close()
+    versions = {"workspace": "12", "binding": "34"}
+    told = [json.loads(each.getMessage()) for each in caplog.records if each.name == "JupyterHub.workspaces.audit"]
+    assert {line["user"] for line in told} == {"alice"}
+    assert [
+        (line["decision"], line["workspace"], line["outcome"], line["rule"], line["versions"]) for line in told
+    ] == [
+        ("form", None, "allowed", None, {}),
+        ("options", "cardio", "allowed", None, versions),
+        ("pod", "cardio", "allowed", None, versions),
+        ("pod", "cardio", "denied", "S1", {}),
+    ]

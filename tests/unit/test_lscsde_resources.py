@@ -37,6 +37,7 @@ EXAMPLE_BINDING: dict[str, Any] = {
     "metadata": {
         "name": "binding-3edad8355fad4fc187610249ed93d63f",
         "namespace": "jupyterhub",
+        "resourceVersion": "8",
         "labels": {"xlscsde.nhs.uk/username": "a.user___example.org"},
     },
     "spec": {
@@ -92,12 +93,13 @@ def binding(**changes: Any) -> Binding:
 def test_documented_example_is_served_exactly() -> None:
     """F3: the example of the documentation, field by field."""
     record = workspace()
-    grant = record.grant(read_binding(EXAMPLE_BINDING).expires)
+    grant = record.grant(read_binding(EXAMPLE_BINDING))
     assert grant.name == "example-workspace"
     assert grant.display_name == "Example Workspace"
     assert grant.description == "An example workspace for testing"
     assert (grant.available_from, grant.expires) == (date(2022, 1, 3), date(2030, 1, 7))
     assert grant.grant_expires == date(2029, 12, 4)
+    assert grant.versions == {"workspace": "7", "binding": "8"}
     assert grant.image == "lscsde/datascience-notebook-default:0.1.0"
     assert grant.resources == Resources(limits={"cpu": "2"})
     assert grant.labels == {"xlscsde.nhs.uk/test": "IsTestWorkspace"}
@@ -145,13 +147,13 @@ def test_every_field_is_honoured() -> None:
 )
 def test_earlier_end_of_workspace_and_binding_holds(today: date, expected: Availability) -> None:
     """A1: open on the first and on the last day, the binding's end being the earlier one."""
-    assert availability(workspace().grant(binding().expires), today) is expected
+    assert availability(workspace().grant(binding()), today) is expected
 
 
 @pytest.mark.parametrize("days", [-1, 0, 1])
 def test_workspace_ends_a_longer_grant(days: int) -> None:
     """A1: the workspace's end being the earlier one."""
-    grant = workspace().grant(binding(expires="2031-01-01").expires)
+    grant = workspace().grant(binding(expires="2031-01-01"))
     expected = Availability.EXPIRED if days > 0 else Availability.OPEN
     assert availability(grant, date(2030, 1, 7) + timedelta(days)) is expected
 

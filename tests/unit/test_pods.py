@@ -169,6 +169,13 @@ def test_long_workspace_name_is_a_legal_label_and_whole_in_the_annotation() -> N
     assert metadata["annotations"]["workspace-managers/workspace"] == name
 
 
+def test_versions_that_the_volumes_were_decided_on_are_on_the_pod() -> None:
+    """So that an audit line and the pod tell the same."""
+    asked = workspace(versions=MappingProxyType({"workspace": "12", "binding": "34"}))
+    annotation = rebuild(pod(), asked, VOLUMES)["metadata"]["annotations"]["workspace-managers/versions"]
+    assert json.loads(annotation) == {"workspace": "12", "binding": "34"}
+
+
 def test_node_selector_tolerations_and_other_resources_are_added() -> None:
     asked = workspace(
         node_selector={"pool": "gpu"},

@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from workspace_managers import Context, User, WorkspaceManager
 from workspace_managers.kube.client import Kube
@@ -20,6 +21,15 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
 def test_environment_table_is_that_of_the_settings(variable: Variable) -> None:
     assert f"| `{variable.name}` | {variable.purpose} | `{variable.default}` |" in README.splitlines()
+
+
+def test_metrics_table_has_each_metric_and_no_other() -> None:
+    told = {
+        family.name + ("_total" if family.type == "counter" else "")
+        for family in REGISTRY.collect()
+        if family.name.startswith("workspace_managers_")
+    }
+    assert set(re.findall(r"^\| `(workspace_managers_\w+)`", README, re.M)) == told
 
 
 async def test_plugin_of_the_readme_is_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ from typing import Any, Generic, TypeVar
 import aiohttp
 
 from ..errors import BackendUnavailable, quote
+from ..metrics import watch_cache
 from .client import ApiError, Kube
 
 FIRST_LIST_SECONDS = 10.0
@@ -116,6 +117,7 @@ class WatchCache(Generic[T]):
         log: Where faults are told.
 
     Attributes:
+        collection: The last part of the path.
         relists: Lists made after the first one.
         faults: Faults that a pause followed.
         skipped: Objects and events left out because ``keep`` or ``keys`` raised.
@@ -130,6 +132,7 @@ class WatchCache(Generic[T]):
         keys: Callable[[T], Iterable[str]],
         log: logging.Logger,
     ) -> None:
+        self.collection = path.rpartition("/")[2]
         self.relists = 0
         self.faults = 0
         self.skipped = 0
@@ -153,6 +156,7 @@ class WatchCache(Generic[T]):
         self._asked = asyncio.Event()
         self._slice = 0.0
         self._warned: tuple[float, int] = (float("-inf"), 0)
+        watch_cache(self)
 
     # Questions
 

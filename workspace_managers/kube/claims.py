@@ -93,12 +93,14 @@ class _Claim:
         if not (self._volume.sole or (own and (existing is None or self._volume.sole is None))):
             raise StorageRefused(
                 f"claim {name} has no owner, and workspace {quote(self._workspace)} is not the only one that names it; "
-                f"to give it to one workspace, set its annotation {OWNER_ANNOTATION}"
+                f"to give it to one workspace, set its annotation {OWNER_ANNOTATION}",
+                rule="S3",
             )
         if mark := _hub_mark(metadata):
             raise StorageRefused(
                 f"claim {name} carries {quote(mark)}, so it is the hub's own or a person's; "
-                f"to give it to a workspace all the same, set its annotation {OWNER_ANNOTATION}"
+                f"to give it to a workspace all the same, set its annotation {OWNER_ANNOTATION}",
+                rule="S3",
             )
 
     async def settle(self, existing: dict[str, Any] | None) -> None:

@@ -21,6 +21,7 @@ from kubernetes_asyncio import client, config
 from kubernetes_asyncio.client.exceptions import ApiException
 
 from ..errors import BackendUnavailable, quote
+from ..metrics import API_ERRORS
 
 REQUEST_SECONDS = 5.0
 """Longest time for one try of one request."""
@@ -159,6 +160,7 @@ class Kube:
                     raise answer from error
                 last = answer
             except (TimeoutError, aiohttp.ClientError, OSError, json.JSONDecodeError) as error:
+                API_ERRORS.labels("none").inc()
                 last = error
         raise BackendUnavailable(
             f"{what} got no answer in {TRIES} tries; the last: {type(last).__name__} {quote(str(last))}"
@@ -236,6 +238,7 @@ def _error(status: int, body: str | bytes, retry_after: float = 0.0) -> ApiError
         if isinstance(parsed, dict)
         else {"message": body.decode(errors="replace") if isinstance(body, bytes) else body}
     )
+    API_ERRORS.labels(str(status)).inc()
     # A reason is one word, or it is not one.
     reason = "".join(filter(str.isalnum, str(details.get("reason") or "")))[:64]
     return ApiError(status, reason, str(details.get("message") or ""), retry_after)

@@ -1,0 +1,78 @@
+"""Each decision, told once: a line for the auditor, and the metrics.
+
+Always true here: a decision is told whatever way it ends. The line is one line of JSON in ASCII, of bounded length; it
+says who, which workspace, the outcome and the rule, and on which versions of which resources it rests, and has no text
+from a resource and no claim of an identity provider in it (rule F1).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from time import perf_counter
+
+from . import metrics
+from .errors import AccessDenied, WorkspaceManagerError
+
+AUDIT = logging.getLogger("JupyterHub.workspaces.audit")
+NAME_LIMIT = 253
+"""Longest name that the line shows whole: that of the longest workspace."""
+_VERSIONS = 8
+
+
+@dataclass(slots=True)
+class Decision:
+    """What a decision is about; whoever decides fills in what becomes known on the way.
+
+    Attributes:
+        stage: ``form``, ``options`` or ``pod``.
+        user: The identity as the hub knows it.
+        workspace: What was asked for, whatever that is; None for a form.
+        versions: Versions of the resources that it rests on, as in ``Workspace.versions``.
+    """
+
+    stage: str
+    user: str
+    workspace: object = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def tell(self, outcome: str, rule: str, seconds: float) -> None:
+        """Write the line, and count."""
+        metrics.DECISIONS.labels(self.stage, outcome, rule).inc()
+        metrics.DECISION_SECONDS.labels(self.stage).observe(seconds)
+        line = {
+            "decision": self.stage,
+            "user": _short(self.user),
+            "workspace": _short(self.workspace) if isinstance(self.workspace, str) else None,
+            "outcome": outcome,
+            "rule": rule or None,
+            "versions": {_short(kind): _short(version) for kind, version in islice(self.versions.items(), _VERSIONS)},
+        }
+        AUDIT.info("%s", json.dumps(line))
+
+
+@contextlib.contextmanager
+def deciding(stage: str, user: str, workspace: object = None) -> Iterator[Decision]:
+    """Tell of the decision that is made inside the block: ``allowed``, ``denied``, ``unavailable``, or ``failed``.
+
+    ``failed`` is what the hub broke off, and a fault that nobody meant.
+    """
+    decision = Decision(stage, user, workspace)
+    started = perf_counter()
+    outcome, rule = "failed", ""
+    try:
+        yield decision
+        outcome = "allowed"
+    except WorkspaceManagerError as error:
+        outcome, rule = "denied" if isinstance(error, AccessDenied) else "unavailable", error.rule
+        raise
+    finally:
+        decision.tell(outcome, rule, perf_counter() - started)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= NAME_LIMIT else f"{text[:NAME_LIMIT]}... ({len(text)} characters)"
