@@ -31,6 +31,7 @@ VOLATILE = (
     "metadata.deletionTimestamp",
     "metadata.continue",
     "details.uid",
+    "status.conditions[].lastTransitionTime",
     # What is said may differ in its words; `code`, `reason` and the causes' fields may not.
     "message",
 )

@@ -116,6 +116,7 @@ SPAWNED: Object = {
                 "image": "example/notebook:1.0",
                 "imagePullPolicy": "IfNotPresent",
                 "args": ["jupyterhub-singleuser"],
+                "lifecycle": {},
                 "env": [{"name": "A", "value": "b"}],
                 "ports": [{"containerPort": 8888, "name": "notebook-port"}],
                 "resources": {"limits": {"cpu": 2.0, "memory": 1073741824}, "requests": {"cpu": 0.5, "memory": "1G"}},
@@ -142,6 +143,11 @@ NOT_THERE: Cases = {
     "unknown version of core": [get("/api/v2/namespaces/{ns}/pods")],
     "unknown root": [get("/gadgets")],
     "post to an unknown type": [post(f"{CORE}/gadgets", config())],
+    "unknown type of another built-in group": [get("/apis/events.k8s.io/v1/namespaces/{ns}/gadgets")],
+    "unknown type of the definitions' group": [get("/apis/apiextensions.k8s.io/v1/gadgets")],
+    "unknown version of a built-in group": [get("/apis/events.k8s.io/v2/namespaces/{ns}/events")],
+    "unknown subresource of a custom resource": [post(BINDINGS, binding()), get(f"{BINDINGS}/b/gadget")],
+    "custom resource without its namespace": [get("/apis/xlscsde.nhs.uk/v1/analyticsworkspacebindings/b")],
     "unknown subresource": [post(PODS, pod()), get(f"{PODS}/p/gadget")],
     "subresource of a kind without": [post(MAPS, config()), get(f"{MAPS}/a/status")],
     "namespaced object without its namespace": [get("/api/v1/pods/p")],
@@ -188,6 +194,11 @@ WRONG_METHOD: Cases = {
     "post of a custom resource over all namespaces": [
         post("/apis/xlscsde.nhs.uk/v1/analyticsworkspacebindings", binding())
     ],
+    "post to a custom resource's status": [post(BINDINGS, binding()), post(f"{BINDINGS}/b/status", binding())],
+    "post to a pod's status": [post(PODS, pod()), post(f"{PODS}/p/status", pod())],
+    "delete of custom resources over all namespaces": [
+        delete("/apis/xlscsde.nhs.uk/v1/analyticsworkspacebindings", labelSelector="no=thing")
+    ],
     "delete over all namespaces": [delete("/api/v1/configmaps", labelSelector="no=thing")],
     "delete of a collection of namespaces": [delete("/api/v1/namespaces", labelSelector="no=thing")],
     "options": [Request("OPTIONS", f"{MAPS}/a")],
@@ -199,6 +210,12 @@ UNREADABLE: Cases = {
     "a list": [post(PODS, b"[]")],
     "text": [post(PODS, b'"pod"')],
     "null": [post(PODS, b"null")],
+    "null for a custom resource": [post(BINDINGS, b"null")],
+    "a whole number as a fraction": [post(PODS, pod(terminationGracePeriodSeconds=5.0))],
+    "a flag that is text": [post(PODS, pod(automountServiceAccountToken="no"))],
+    "a time that is none": [post(PODS, named(pod(), creationTimestamp="soon"))],
+    "a deep field of another type": [post(PODS, pod(**container(env=[{"name": "A", "value": 1}])))],
+    "answers in no known form": [Request("GET", MAPS, headers={"Accept": "text/plain"})],
     "not a number": [post(MAPS, b'{"metadata": {"name": "a"}, "data": {"a": NaN}}')],
     "half a custom resource": [post(BINDINGS, b"{")],
     "a list for a custom resource": [post(BINDINGS, b"[]")],
@@ -259,6 +276,20 @@ CREATED: Cases = {
             ),
         )
     ],
+    "nulls in maps": [post(MAPS, {"metadata": {"name": "a", "labels": {"x": None}}, "data": {"a": None}})],
+    "nulls in lists": [post(PODS, pod(**container(args=[None, "a"])))],
+    "null for a container": [post(PODS, pod(containers=[None]))],
+    "two controllers": [
+        post(
+            MAPS,
+            named(
+                config(),
+                ownerReferences=[
+                    {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": name, "controller": True} for name in "pq"
+                ],
+            ),
+        )
+    ],
     "owner without a uid": [
         post(MAPS, named(config(), ownerReferences=[{"apiVersion": "v1", "kind": "Pod", "name": "p"}]))
     ],
@@ -273,6 +304,7 @@ CREATED: Cases = {
     "custom resource without a name": [post(BINDINGS, binding() | {"metadata": {}})],
     "custom resource without metadata": [post(BINDINGS, without(binding(), "metadata"))],
     "generated name": [post(MAPS, {"metadata": {"generateName": "a-"}})],
+    "generated name of an illegal prefix": [post(MAPS, named(config(), generateName="A b"))],
     "generated name of a long prefix": [post(MAPS, {"metadata": {"generateName": LONG}})],
     "config map with a bad key": [post(MAPS, config(data={"a b": "c"}))],
     "config map with binary data": [post(MAPS, config(binaryData={"a": "Yg=="}))],
@@ -286,9 +318,27 @@ CREATED: Cases = {
     "field given twice, strictly": [
         post(MAPS, b'{"metadata": {"name": "a", "name": "a"}}', fieldValidation="Strict"),
     ],
+    "unknown fields here and there, strictly": [
+        post(PODS, pod(odd=1, **container(odd=2, env=[{"name": "A", "odd": 3}])), fieldValidation="Strict")
+    ],
+    "unknown fields here and there": [post(PODS, pod(odd=1, **container(odd=2, env=[{"name": "A", "odd": 3}])))],
+    "unknown field of metadata, strictly": [post(MAPS, named(config(), odd=1), fieldValidation="Strict")],
+    "custom resource with a field given twice, strictly": [
+        post(
+            BINDINGS,
+            b'{"apiVersion":"xlscsde.nhs.uk/v1","kind":"AnalyticsWorkspaceBinding","metadata":{"name":"b"},'
+            b'"spec":{"workspace":"v","workspace":"w","expires":"2030-01-07","username":"a"}}',
+            fieldValidation="Strict",
+        )
+    ],
     "validation of no sort": [post(MAPS, config(), fieldValidation="Sometimes")],
     "config map that exists": [post(MAPS, config()), post(MAPS, config())],
     "annotations above the limit": [post(MAPS, named(config(), annotations={"a": "x" * 270_000}))],
+    "data above the limit": [post(MAPS, config(data={"a": "x" * 1_100_000}))],
+    "secret data above the limit": [post(SECRETS, config(stringData={"a": "x" * 1_100_000}))],
+    "config map of nothing": [post(MAPS, config(data={}, binaryData={}))],
+    "config map with a key of two dots": [post(MAPS, config(data={"..": ""}))],
+    "config map with a binary key that is bad": [post(MAPS, config(binaryData={"a b": ""}))],
     "illegal annotation": [post(MAPS, named(config(), annotations={"a b": "c"}))],
     "label value of 63": [post(MAPS, config(labels={"a": "b" * 63}))],
     "label value of 64": [post(MAPS, config(labels={"a": "b" * 64}))],
@@ -301,6 +351,9 @@ CREATED: Cases = {
     "secret of text": [post(SECRETS, config(stringData={"a": "b"}, data={"a": "YQ==", "c": ""}))],
     "secret of a type": [post(SECRETS, config(type="example.org/token"))],
     "secret of a type with rules": [post(SECRETS, config(type="kubernetes.io/tls"))],
+    "secret of a type with rules that it keeps": [
+        post(SECRETS, config(type="kubernetes.io/tls", stringData={"tls.crt": "c", "tls.key": "k"}))
+    ],
     "secret with a bad key": [post(SECRETS, config(data={"a b": ""}))],
     "service account": [post(ACCOUNTS, config()), get(f"{ACCOUNTS}/a")],
     "namespace": [
@@ -331,6 +384,18 @@ CREATED: Cases = {
         ),
         get(f"{EVENTS}/e"),
     ],
+    "event of the new group without its source": [
+        post(
+            NEW_EVENTS,
+            {
+                "metadata": {"name": "e"},
+                "regarding": {"kind": "Pod", "name": "p", "namespace": "{ns}"},
+                "type": "Odd",
+                "eventTime": "2026-01-01T00:00:00.000000Z",
+            },
+        )
+    ],
+    "event with a time without its source": [post(EVENTS, EVENT | {"eventTime": "2026-01-01T00:00:00.000000Z"})],
     "event of the new group without its time": [
         post(NEW_EVENTS, {"metadata": {"name": "e"}, "regarding": {"kind": "Pod", "name": "p", "namespace": "{ns}"}}),
     ],
@@ -365,6 +430,146 @@ CREATED: Cases = {
         post(PODS, pod(volumes=[{"name": "v", "emptyDir": {}, "secret": {"secretName": "a"}}]))
     ],
     "pod with a port out of range": [post(PODS, pod(**container(ports=[{"containerPort": 70_000}])))],
+    "pod with empty fields": [
+        post(
+            PODS,
+            pod(
+                hostNetwork=False,
+                hostname="",
+                nodeSelector={},
+                tolerations=[],
+                volumes=[],
+                automountServiceAccountToken=False,
+                **container(env=[{"name": "A", "value": ""}], args=[], tty=False, workingDir=""),
+            ),
+        )
+    ],
+    "pod with variables from elsewhere": [
+        post(
+            PODS,
+            pod(
+                **container(
+                    env=[
+                        {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                        {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": False}}},
+                        {"name": "C", "valueFrom": {"configMapKeyRef": {"name": "s", "key": "k"}}},
+                    ]
+                )
+            ),
+        )
+    ],
+    "pod with variables from nowhere": [
+        post(
+            PODS,
+            pod(
+                **container(
+                    env=[
+                        {"name": "A", "valueFrom": {}},
+                        {"name": "B", "valueFrom": {"fieldRef": {}}},
+                        {"name": "C", "valueFrom": {"secretKeyRef": {"name": "S", "key": "a b"}}},
+                        {"name": "D", "valueFrom": {"configMapKeyRef": {"name": "s"}}},
+                        {"name": "E", "value": "e", "valueFrom": {"configMapKeyRef": {"name": "s", "key": "k"}}},
+                        {
+                            "name": "F",
+                            "valueFrom": {
+                                "fieldRef": {"fieldPath": "metadata.name"},
+                                "secretKeyRef": {"name": "s", "key": "k"},
+                            },
+                        },
+                    ]
+                )
+            ),
+        )
+    ],
+    "pod with illegal ports": [
+        post(
+            PODS,
+            pod(
+                **container(
+                    ports=[
+                        {},
+                        {"containerPort": 1, "name": "12"},
+                        {"containerPort": 2, "name": "a" * 16},
+                        {"containerPort": 3, "name": "x"},
+                        {"containerPort": 4, "name": "x", "protocol": "ICMP"},
+                        {"containerPort": -5},
+                    ]
+                )
+            ),
+        )
+    ],
+    "pod with an absolute path inside a volume": [
+        post(
+            PODS,
+            pod(
+                **container(volumeMounts=[{"name": "v", "mountPath": "/v", "subPath": "/x"}]),
+                volumes=[{"name": "v", "emptyDir": {}}],
+            ),
+        )
+    ],
+    "pod with illegal volumes": [
+        post(
+            PODS,
+            pod(
+                volumes=[
+                    {"name": "a", "configMap": {}},
+                    {"name": "b", "secret": {"defaultMode": 512}},
+                    {"name": "c", "emptyDir": {"sizeLimit": "-1"}},
+                    {"name": "d", "emptyDir": {}, "configMap": {"name": "c"}, "persistentVolumeClaim": {}},
+                ]
+            ),
+        )
+    ],
+    "pod with a volume of a size": [post(PODS, pod(volumes=[{"name": "a", "emptyDir": {"sizeLimit": "1024Mi"}}]))],
+    "pod with illegal choices": [
+        post(PODS, pod(dnsPolicy="Ask", **container(imagePullPolicy="Maybe", terminationMessagePolicy="Loud")))
+    ],
+    "pod with illegal names": [post(PODS, pod(hostname="A", subdomain="b.c", nodeName="D", serviceAccountName="E"))],
+    "pod with illegal numbers": [
+        post(
+            PODS,
+            pod(
+                activeDeadlineSeconds=0,
+                securityContext={"fsGroup": -1, "supplementalGroups": [1, -2]},
+                **container(securityContext={"runAsUser": -1, "runAsGroup": 2**31}),
+            ),
+        )
+    ],
+    "pod of a service account": [post(PODS, pod(serviceAccountName="a"))],
+    "pod of a service account by the old name": [post(PODS, pod(serviceAccount="a"))],
+    "pod with every sort of toleration": [
+        post(
+            PODS,
+            pod(
+                tolerations=[
+                    {"operator": "Exists"},
+                    {"key": "a", "value": "b"},
+                    {"key": "a.b/c", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5},
+                ]
+            ),
+        )
+    ],
+    "pod with illegal tolerations": [
+        post(
+            PODS,
+            pod(
+                tolerations=[
+                    {"value": "b"},
+                    {"key": "a", "value": "b c"},
+                    {"key": "a", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 5},
+                ]
+            ),
+        )
+    ],
+    "pod with an extended resource without a limit": [
+        post(PODS, pod(**container(resources={"requests": {"nvidia.com/gpu": 1}})))
+    ],
+    "pod with another request than limit of an extended resource": [
+        post(
+            PODS,
+            pod(**container(resources={"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 2}})),
+        )
+    ],
     "pod with a port": [post(PODS, pod(**container(ports=[{"containerPort": 8888}])))],
     "pod with a variable without a name": [post(PODS, pod(**container(env=[{"value": "a"}])))],
     "pod with an illegal variable": [post(PODS, pod(**container(env=[{"name": "a=b"}])))],
@@ -415,6 +620,9 @@ CREATED: Cases = {
     "claim that exists": [post(CLAIMS, claim()), post(CLAIMS, claim())],
     "claim without a spec": [post(CLAIMS, {"metadata": {"name": "v"}})],
     "workspace": [post(WORKSPACES, workspace()), get(f"{WORKSPACES}/w")],
+    "workspace with fractions": [
+        post(WORKSPACES, workspace(jupyterWorkspace={"image": "i", "resources": {"limits": {"cpu": 2.0, "x": 0.5}}}))
+    ],
     "workspace with a status": [post(WORKSPACES, workspace() | {"status": {"statusText": "Provisioned"}})],
     "workspace with unknown fields": [
         post(WORKSPACES, workspace(extra=True, jupyterWorkspace={"image": "i", "odd": 1, "resources": {"x": {"y": 1}}}))
@@ -588,6 +796,20 @@ LISTED: Cases = {
         *_FIVE,
         lambda seen: get(BINDINGS, resourceVersion=since(seen, 1), resourceVersionMatch="Exact"),
     ],
+    "a page at any version": [
+        *_FOUR,
+        get(MAPS, limit="3"),
+        lambda seen: get(MAPS, **{"continue": seen[-1].metadata("continue"), "resourceVersion": "0"}),
+    ],
+    "a page at a match": [get(MAPS, **{"continue": "x", "resourceVersionMatch": "Exact"})],
+    "exactly at any version": [get(MAPS, resourceVersion="0", resourceVersionMatch="Exact")],
+    "in pages at a version": [
+        *_FIVE,
+        get(BINDINGS),
+        delete(f"{BINDINGS}/b1"),
+        lambda seen: get(BINDINGS, resourceVersion=since(seen, -2), limit="3"),
+    ],
+    "one at a version that is text": [*_FOUR, get(f"{MAPS}/a", resourceVersion="now")],
     "at a version that is text": [get(PODS, resourceVersion="now")],
     "at a match without a version": [get(PODS, resourceVersionMatch="Exact")],
     "at an unknown match": [get(PODS, resourceVersion="1", resourceVersionMatch="Nearly")],
@@ -618,7 +840,11 @@ WATCHED: Cases = {
     "custom resources over all namespaces": [
         post(BINDINGS, binding()),
         post(BINDINGS, binding("c")),
-        lambda seen: watch("/apis/xlscsde.nhs.uk/v1/analyticsworkspacebindings", resourceVersion=since(seen)),
+        lambda seen: watch(
+            "/apis/xlscsde.nhs.uk/v1/analyticsworkspacebindings",
+            resourceVersion=since(seen),
+            fieldSelector="metadata.namespace={ns}",  # other cases go on beside this one
+        ),
     ],
     "objects that come and go by label": [
         get(MAPS),
@@ -648,11 +874,6 @@ WATCHED: Cases = {
         post(EVENTS, EVENT),
         lambda seen: watch(NEW_EVENTS, resourceVersion=since(seen)),
     ],
-    "a bookmark after what is there": [post(MAPS, config()), watch(MAPS, 4, allowWatchBookmarks="true")],
-    "bookmarks that say nothing new": [
-        post(MAPS, config()),
-        lambda seen: watch(MAPS, 4, resourceVersion=since(seen), allowWatchBookmarks="true"),
-    ],
     "from a version that is text": [watch(PODS, resourceVersion="now")],
     "custom resources from a version that is text": [watch(BINDINGS, resourceVersion="now")],
     "by text that is no label": [watch(PODS, labelSelector="a b")],
@@ -662,6 +883,7 @@ WATCHED: Cases = {
         Request("GET", PODS, query={"watch": "true", "timeoutSeconds": "soon"}, watch=True)
     ],
     "with a flag that is text": [Request("GET", PODS, query={"watch": "maybe", "timeoutSeconds": "1"}, watch=True)],
+    "with an empty flag": [Request("GET", MAPS, query={"watch": "", "timeoutSeconds": "1"}, watch=True)],
     "with a flag of 1": [Request("GET", MAPS, query={"watch": "1", "timeoutSeconds": "1"}, watch=True)],
 }
 
@@ -683,6 +905,19 @@ PATCHED: Cases = {
     "merge of another namespace": [*_MAP, patch(f"{MAPS}/a", {"metadata": {"namespace": "other"}})],
     "merge of another uid": [*_MAP, patch(f"{MAPS}/a", {"metadata": {"uid": "1"}})],
     "merge of another kind": [*_MAP, patch(f"{MAPS}/a", {"kind": "Secret"})],
+    "merge of another kind of a custom resource": [*_BINDING, patch(f"{BINDINGS}/b", {"kind": "AnalyticsWorkspace"})],
+    "merge of another version of a custom resource": [
+        *_BINDING,
+        patch(f"{BINDINGS}/b", {"apiVersion": "xlscsde.nhs.uk/v2"}),
+    ],
+    "merge of metadata of a custom resource that is text": [*_BINDING, patch(f"{BINDINGS}/b", {"metadata": "b"})],
+    "merge of a field given twice, strictly": [
+        *_MAP,
+        patch(f"{MAPS}/a", b'{"data": {"k": "a", "k": "b"}}', fieldValidation="Strict"),
+    ],
+    "merge of an unknown field, strictly": [*_MAP, patch(f"{MAPS}/a", {"odd": 1}, fieldValidation="Strict")],
+    "merge of validation of no sort": [*_MAP, patch(f"{MAPS}/a", {}, fieldValidation="Sometimes")],
+    "merge by force": [*_MAP, patch(f"{MAPS}/a", {}, force="true")],
     "merge of an old version": [
         *_MAP,
         patch(f"{MAPS}/a", {"data": {"k": "w"}}),
@@ -771,7 +1006,6 @@ PATCHED: Cases = {
     "json without a value": [*_MAP, patch(f"{MAPS}/a", [{"op": "add", "path": "/data/x"}], JSON)],
     "json of a path without a slash": [*_MAP, patch(f"{MAPS}/a", [{"op": "add", "path": "x", "value": 1}], JSON)],
     "json of a wrong type": [*_MAP, patch(f"{MAPS}/a", [{"op": "add", "path": "/data/x", "value": 1}], JSON)],
-    "json of the whole": [*_MAP, patch(f"{MAPS}/a", [{"op": "replace", "path": "", "value": 1}], JSON)],
     "json of a custom resource": [
         *_BINDING,
         patch(f"{BINDINGS}/b", [{"op": "add", "path": "/spec/comments", "value": "x"}], JSON),
@@ -810,6 +1044,10 @@ PATCHED: Cases = {
             STRATEGIC,
         ),
     ],
+    "strategic of a toleration that is there": [
+        post(PODS, pod(tolerations=[{"key": "a", "operator": "Exists", "effect": "NoExecute"}])),
+        patch(f"{PODS}/p", {"spec": {"tolerations": [{"key": "b", "operator": "Exists"}]}}, STRATEGIC),
+    ],
     "strategic of a condition": [
         *_POD,
         patch(f"{PODS}/p/status", {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}, STRATEGIC),
@@ -828,11 +1066,22 @@ PATCHED: Cases = {
     "a pod's labels": [*_POD, patch(f"{PODS}/p", {"metadata": {"labels": {"a": "b"}}})],
     "a pod's image to nothing": [*_POD, patch(f"{PODS}/p", image(""), STRATEGIC)],
     "a pod's grace period": [*_POD, patch(f"{PODS}/p", {"spec": {"terminationGracePeriodSeconds": 5}})],
+    "a pod's deadline to a later one": [
+        post(PODS, pod(activeDeadlineSeconds=5)),
+        patch(f"{PODS}/p", {"spec": {"activeDeadlineSeconds": 4}}),
+        patch(f"{PODS}/p", {"spec": {"activeDeadlineSeconds": 6}}),
+        patch(f"{PODS}/p", {"spec": {"activeDeadlineSeconds": None}}),
+    ],
     "a pod's deadline": [*_POD, patch(f"{PODS}/p", {"spec": {"activeDeadlineSeconds": 5}})],
     "a pod's node": [*_POD, patch(f"{PODS}/p", {"spec": {"nodeName": "n"}})],
     "a pod's status beside its status": [*_POD, patch(f"{PODS}/p", {"status": {"phase": "Running"}})],
     "a secret's type": [post(SECRETS, config()), patch(f"{SECRETS}/a", {"type": "other"})],
     "a secret's text": [post(SECRETS, config()), patch(f"{SECRETS}/a", {"stringData": {"a": "b"}})],
+    "a fixed secret": [
+        post(SECRETS, config(immutable=True, stringData={"a": "b"})),
+        patch(f"{SECRETS}/a", {"immutable": None, "stringData": {"a": "c"}}),
+        patch(f"{SECRETS}/a", {"metadata": {"labels": {"a": "b"}}}),
+    ],
     "a fixed config map": [
         post(MAPS, config(immutable=True, data={"a": "b"})),
         patch(f"{MAPS}/a", {"data": {"a": "c"}}),
@@ -863,6 +1112,7 @@ CLAIM_CHANGES: Cases = {
     "a pending claim gets a volume": [*_CLAIM, patch(f"{CLAIMS}/v", {"spec": {"volumeName": "pv"}})],
     "a claim loses its size": [*_CLAIM, patch(f"{CLAIMS}/v", {"spec": {"resources": None}})],
     "a claim of the same size, written otherwise": [*_CLAIM, size("1024Mi")],
+    "a bound claim shrinks to what it has": [*_BOUND, size("3Gi"), size("2Gi"), size("1Gi")],
     "a claim's status": [*_BOUND, get(f"{CLAIMS}/v/status")],
     "a claim's phase of no sort": [*_CLAIM, patch(f"{CLAIMS}/v/status", {"status": {"phase": "Lost in space"}})],
 }
@@ -948,6 +1198,11 @@ STATUS: Cases = {
     ],
     "nobody takes a pod": [*_POD, post(f"{PODS}/p/binding", bound_to(""))],
     "a node takes a pod without its name": [*_POD, post(f"{PODS}/p/binding", {"target": {"name": "n"}})],
+    "a node takes a pod by another name": [
+        *_POD,
+        post(f"{PODS}/p/binding", {"metadata": {"name": "q"}, "target": {"name": "n"}}),
+    ],
+    "text takes a pod": [*_POD, post(f"{PODS}/p/binding", {"metadata": {"name": "p"}, "target": "n"})],
     "a node takes no pod": [post(f"{PODS}/p/binding", bound_to("n"))],
 }
 
@@ -976,6 +1231,13 @@ REPLACED: Cases = {
         lambda seen: put(f"{BINDINGS}/b", seen[0].body),
     ],
     "custom resource without a version": [*_BINDING, put(f"{BINDINGS}/b", binding())],
+    "custom resource without a name": [*_BINDING, put(f"{BINDINGS}/b", binding() | {"metadata": {}})],
+    "custom resource with an unknown field, strictly": [
+        *_BINDING,
+        lambda seen: put(
+            f"{BINDINGS}/b", last(seen, spec=seen[-1].body["spec"] | {"odd": 1}), fieldValidation="Strict"
+        ),
+    ],
     "custom resource of another name": [
         *_BINDING,
         lambda seen: put(f"{BINDINGS}/b", named(seen[0].body, name="c")),
@@ -1057,6 +1319,10 @@ DELETED: Cases = {
     "with options that are a list": [*_MAP, delete(f"{MAPS}/a", [])],
     "with half an option": [*_MAP, delete(f"{MAPS}/a", b"{")],
     "with an unknown policy": [*_MAP, delete(f"{MAPS}/a", {"propagationPolicy": "Sideways"})],
+    "with an unknown policy in the query": [*_MAP, delete(f"{MAPS}/a", propagationPolicy="Sideways")],
+    "with two policies": [*_MAP, delete(f"{MAPS}/a", {"orphanDependents": True, "propagationPolicy": "Orphan"})],
+    "without orphans": [*_MAP, delete(f"{MAPS}/a", {"orphanDependents": False})],
+    "with a period in the query that is text": [*_MAP, delete(f"{MAPS}/a", gracePeriodSeconds="soon")],
     "in the background": [*_MAP, delete(f"{MAPS}/a", propagationPolicy="Background")],
     "a selection": [*_FOUR, delete(MAPS, labelSelector="app in (hub,web)"), get(MAPS)],
     "a selection of custom resources": [*_FIVE, delete(BINDINGS, labelSelector="odd=1"), get(BINDINGS)],
@@ -1101,6 +1367,7 @@ _BEYOND: Cases = {
             fieldManager="test",
         ),
     ],
+    "a JSON patch of the whole": [*_MAP, patch(f"{MAPS}/a", [{"op": "replace", "path": "", "value": 1}], JSON)],
     "dry runs": [post(MAPS, config(), dryRun="All")],
     "finalizers": [post(MAPS, named(config(), finalizers=["example.org/wait"]))],
     "deletion in the foreground": [*_MAP, delete(f"{MAPS}/a", propagationPolicy="Foreground")],
@@ -1115,6 +1382,33 @@ _BEYOND: Cases = {
         Request("GET", f"{MAPS}/a", headers={"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}),
     ],
     "the paths of the server": [get("/")],
+    "the metrics of the server": [get("/metrics")],
+    "answers in YAML": [Request("GET", MAPS, headers={"Accept": "application/yaml"})],
+    "changes of events of the new group": [post(EVENTS, EVENT), patch(f"{NEW_EVENTS}/e", {"note": "n"})],
+    "secrets of other types with rules": [post(SECRETS, config(type="kubernetes.io/basic-auth"))],
+    "claims by a selector": [post(CLAIMS, claim(selector={"matchLabels": {"a": "b"}}))],
+    "pods on the network of their node": [post(PODS, pod(hostNetwork=True))],
+    "pods with an affinity": [post(PODS, pod(affinity={"nodeAffinity": {}}))],
+    "pods with a volume of their node": [post(PODS, pod(volumes=[{"name": "v", "hostPath": {"path": "/v"}}]))],
+    "pods with a projected volume": [post(PODS, pod(volumes=[{"name": "v", "projected": {"sources": []}}]))],
+    "pods with probes": [post(PODS, pod(**container(livenessProbe={"exec": {"command": ["true"]}})))],
+    "pods with hooks": [post(PODS, pod(**container(lifecycle={"postStart": {"exec": {"command": ["true"]}}})))],
+    "pods with variables of a label": [
+        post(
+            PODS,
+            pod(
+                **container(env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['a']"}}}]),
+            ),
+        )
+    ],
+    "pods with all variables of a secret": [post(PODS, pod(**container(envFrom=[{"secretRef": {"name": "s"}}])))],
+    "pods with privileges": [post(PODS, pod(**container(securityContext={"privileged": True})))],
+    "pods with huge pages": [
+        post(PODS, pod(**container(resources={"limits": {"hugepages-2Mi": "4Mi", "memory": "1Gi", "cpu": 1}})))
+    ],
+    "pods with name servers of their own": [
+        post(PODS, pod(dnsPolicy="None", dnsConfig={"nameservers": ["10.0.0.10"]}))
+    ],
 }
 
 CASES: Cases = {

@@ -1,7 +1,7 @@
-"""The real kube-apiserver, alone with its etcd, for as long as a test run needs it.
+"""The real kube-apiserver, alone with its etcd, for as long as a test run needs it; or a cluster that is given.
 
-Always true here: both listen on loopback addresses only, keep everything in one temporary folder that goes with them,
-and end with this process, however it ends (Linux). RBAC is on and tokens are checked. There is no controller
+Always true of our own: both listen on loopback addresses only, keep everything in one temporary folder that goes with
+them, and end with this process, however it ends (Linux). RBAC is on and tokens are checked. There is no controller
 manager, no scheduler and no node: what those do, a test does through the API.
 """
 
@@ -20,23 +20,34 @@ import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from kubernetes_asyncio import client, config
 
 from workspace_managers.devcluster.demo import free_ports
-from workspace_managers.devcluster.store import definitions
+from workspace_managers.devcluster.guest import furnish
+from workspace_managers.errors import BackendUnavailable
+from workspace_managers.kube.client import Kube
 
 BUILD = Path(__file__).with_name("build")
+CHART = Path(__file__).with_name("chart.yaml")
+RBAC = Path(__file__).parents[2] / "image" / "rbac.yaml"
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
 _TRIES = 3
+_ROLES = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/"
+_COLLECTIONS = {
+    "ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts",
+    "Role": f"{_ROLES}roles",
+    "RoleBinding": f"{_ROLES}rolebindings",
+}
 _AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -92,46 +103,23 @@ async def find_programs() -> Path:
     return Path(output.decode().splitlines()[-1])
 
 
-class RealCluster:
-    """A kube-apiserver and its etcd: ``async with RealCluster() as cluster``.
-
-    Args:
-        namespace: The namespace that is created, and that `kubeconfig` and `service_account_token` take by default.
-        programs: The folder of both programs; None asks the script `build`.
+class Cluster:
+    """An API server that the tests may do anything on, and the one namespace there that is theirs.
 
     Attributes:
-        url: Where the server is, from the start of the context on, as are the other attributes.
-        audit_log: The server's audit log: one JSON object per line and request, at level `Metadata`.
-        token: A token that may do everything.
-        pids: Process ids of etcd and kube-apiserver.
+        namespace: It, made when the context starts; `kubeconfig` and `service_account_token` take it by default.
+        url: Where the server is, from the start of the context on.
     """
 
-    def __init__(self, namespace: str = "jupyterhub", *, programs: Path | None = None) -> None:
+    def __init__(self, namespace: str) -> None:
         self.namespace = namespace
         self.url = ""
-        self.audit_log = Path()
-        self.token = secrets.token_hex(16)
-        self.pids: list[int] = []
-        self._programs = programs
-        self._etcd_url = ""
-        self._certificate = b""
+        # As in a kubeconfig.
+        self._server: Object = {}
+        self._administrator: Object = {}
         self._stack = AsyncExitStack()
         self._http: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        programs = self._programs or await find_programs()
-        for left in reversed(range(_TRIES)):
-            async with AsyncExitStack() as stack:
-                try:
-                    await self._start(programs, stack)
-                except ClusterError as error:
-                    # Somebody else may take a port between our looking for it and the server's listening on it.
-                    if not left or "address already in use" not in str(error):
-                        raise
-                    continue
-                self._stack = stack.pop_all()
-                break
-        return self
+        self._own_http: aiohttp.ClientSession | None = None
 
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
@@ -144,12 +132,11 @@ class RealCluster:
             token: Whose requests they are; None is the administrator's.
         """
         name = "real"
-        authority = base64.b64encode(self._certificate).decode()
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": name, "cluster": {"server": self.url, "certificate-authority-data": authority}}],
-            "users": [{"name": name, "user": {"token": token or self.token}}],
+            "clusters": [{"name": name, "cluster": self._server}],
+            "users": [{"name": name, "user": {"token": token} if token else self._administrator}],
             "contexts": [
                 {
                     "name": name,
@@ -161,7 +148,8 @@ class RealCluster:
 
     def tls(self) -> ssl.SSLContext:
         """What a client needs to trust this server, and no other."""
-        return ssl.create_default_context(cadata=self._certificate.decode())
+        authority = self._server.get("certificate-authority-data")
+        return ssl.create_default_context(cadata=base64.b64decode(authority).decode() if authority else None)
 
     async def call(self, method: str, path: str, body: object = None, *, token: str | None = None) -> Any:
         """Send one JSON request, as the administrator unless another token is given; its answer, parsed.
@@ -169,9 +157,10 @@ class RealCluster:
         Raises:
             Refused: The answer is an error.
         """
-        assert self._http is not None, "the cluster is not running"
-        authorization = {"Authorization": f"Bearer {token or self.token}"}
-        async with self._http.request(method, self.url + path, json=body, headers=authorization) as answer:
+        http = self._http if token else self._own_http
+        assert http is not None, "the cluster is not running"
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        async with http.request(method, self.url + path, json=body, headers=headers) as answer:
             read = await answer.json()
             if answer.status >= 400:
                 raise Refused(f"{method} {path}", answer.status, read)
@@ -190,22 +179,112 @@ class RealCluster:
         Returns:
             A token of it, as TokenRequest gives one to a pod: good for an hour.
         """
-        namespace = namespace or self.namespace
-        rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
-        accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
-        metadata = {"name": name}
-        await self.call("POST", accounts, {"metadata": metadata})
-        await self.call("POST", f"{rbac}/roles", {"metadata": metadata, "rules": list(rules)})
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": name}
-        subject = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
-        body: Object = {"metadata": metadata, "roleRef": role, "subjects": [subject]}
-        await self.call("POST", f"{rbac}/rolebindings", body)
-        request = {"spec": {"expirationSeconds": 3600}}
-        issued = await self.call("POST", f"{accounts}/{name}/token", request)
+        documents: list[Object] = [
+            {"kind": "ServiceAccount"},
+            {"kind": "Role", "rules": list(rules)},
+            {"kind": "RoleBinding", "roleRef": role, "subjects": [{"kind": "ServiceAccount", "name": name}]},
+        ]
+        return await self.account_token(name, [{**one, "metadata": {"name": name}} for one in documents], namespace)
+
+    async def hub_token(self, namespace: str | None = None) -> str:
+        """Make the hub's service account, with the role that the chart gives it and `image/rbac.yaml`; its token."""
+        return await self.account_token("hub", [*documents_of(CHART), *documents_of(RBAC)], namespace)
+
+    async def account_token(self, name: str, documents: Sequence[Object], namespace: str | None = None) -> str:
+        """Make a service account and its roles from their documents, and wait until they hold; a token of it."""
+        namespace = namespace or self.namespace
+        for document in documents:
+            await self.call("POST", _COLLECTIONS[document["kind"]].format(namespace), document)
+        path = f"{_COLLECTIONS['ServiceAccount'].format(namespace)}/{name}/token"
+        issued = await self.call("POST", path, {"spec": {"expirationSeconds": 3600}})
         token = str(issued["status"]["token"])
-        if rules:
-            await self._granted(token, namespace, rules[0])
+        for document in documents:
+            for rule in document.get("rules", [])[:1]:
+                await self._granted(f"system:serviceaccount:{namespace}:{name}", namespace, rule)
         return token
+
+    async def _granted(self, user: str, namespace: str, rule: Mapping[str, Any]) -> None:
+        """Wait until the server's authorizer has seen a new role and its binding, which takes it some milliseconds."""
+        resource, _, subresource = rule["resources"][0].partition("/")
+        attributes = {"namespace": namespace, "verb": rule["verbs"][0], "group": rule["apiGroups"][0]}
+        attributes |= {
+            "resource": resource,
+            "subresource": subresource,
+            "name": (*rule.get("resourceNames", []), "")[0],
+        }
+        path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        body = {"spec": {"user": user, "resourceAttributes": attributes}}
+
+        async def allowed() -> bool:
+            return bool((await self.call("POST", path, body))["status"]["allowed"])
+
+        async with asyncio.timeout(10):
+            await until(allowed)
+
+    async def _open(self, stack: AsyncExitStack, tls: ssl.SSLContext, headers: Mapping[str, str]) -> None:
+        """Open both clients: one for any token, and the administrator's own, which may have a certificate."""
+        for own in (False, True):
+            connector = aiohttp.TCPConnector(ssl=tls if own else self.tls())
+            client = aiohttp.ClientSession(connector=connector, headers=headers if own else None)
+            await stack.enter_async_context(client)
+            if own:
+                self._own_http = client
+            else:
+                self._http = client
+
+    async def _furnish(self) -> None:
+        """Make the namespace, as one that a demo may use, and the custom resources that the hub knows."""
+        kube = Kube(self.namespace, self.kubeconfig())
+        try:
+            await furnish(kube, namespace_exists=False)
+        finally:
+            await kube.close()
+
+
+class RealCluster(Cluster):
+    """A kube-apiserver and its etcd: ``async with RealCluster() as cluster``.
+
+    Args:
+        namespace: The namespace of the tests.
+        programs: The folder of both programs; None asks the script `build`.
+        flags: Further flags of kube-apiserver.
+
+    Attributes:
+        audit_log: The server's audit log: one JSON object per line and request, at level `Metadata`.
+        token: A token that may do everything.
+        pids: Process ids of etcd and kube-apiserver.
+        etcd_url: Where etcd is.
+    """
+
+    def __init__(
+        self, namespace: str = "jupyterhub", *, programs: Path | None = None, flags: Sequence[str] = ()
+    ) -> None:
+        super().__init__(namespace)
+        self.audit_log = Path()
+        self.token = secrets.token_hex(16)
+        self.pids: list[int] = []
+        self.etcd_url = ""
+        self._programs = programs
+        self._flags = flags
+        self._command: list[str] = []
+        self._log = Path()
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def __aenter__(self) -> Self:
+        programs = self._programs or await find_programs()
+        for left in reversed(range(_TRIES)):
+            async with AsyncExitStack() as stack:
+                try:
+                    await self._start(programs, stack)
+                except ClusterError as error:
+                    # Somebody else may take a port between our looking for it and the server's listening on it.
+                    if not left or "address already in use" not in str(error):
+                        raise
+                    continue
+                self._stack = stack.pop_all()
+                break
+        return self
 
     async def compact(self) -> None:
         """Forget the history up to now in etcd, as the server itself has it done every five minutes.
@@ -216,50 +295,32 @@ class RealCluster:
         assert self._http is not None, "the cluster is not running"
         listed = await self.call("GET", "/api/v1/namespaces?limit=1")
         body = {"revision": listed["metadata"]["resourceVersion"], "physical": True}
-        async with self._http.post(f"{self._etcd_url}/v3/kv/compaction", json=body) as answer:
+        async with self._http.post(f"{self.etcd_url}/v3/kv/compaction", json=body) as answer:
             if "has been compacted" not in await answer.text():  # else nothing was written since the last time
                 answer.raise_for_status()
-
-    async def _granted(self, token: str, namespace: str, rule: Mapping[str, Any]) -> None:
-        """Wait until the server's authorizer has seen a new role and its binding, which takes it some milliseconds."""
-        resource, _, subresource = rule["resources"][0].partition("/")
-        attributes = {"namespace": namespace, "verb": rule["verbs"][0], "group": rule["apiGroups"][0]}
-        attributes |= {
-            "resource": resource,
-            "subresource": subresource,
-            "name": (*rule.get("resourceNames", []), "")[0],
-        }
-        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        body = {"spec": {"resourceAttributes": attributes}}
-
-        async def allowed() -> bool:
-            return bool((await self.call("POST", path, body, token=token))["status"]["allowed"])
-
-        async with asyncio.timeout(10):
-            await until(allowed)
 
     # --- Life ---
 
     async def _start(self, programs: Path, stack: AsyncExitStack) -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="apiserver-")))
         self.audit_log = folder / "audit.log"
-        self._write_files(folder)
         self.pids = []
         etcd_port, port = free_ports(2)
-        self._etcd_url, self.url = f"http://{HOST}:{etcd_port}", f"https://{HOST}:{port}"
-        trusted = aiohttp.TCPConnector(ssl=self.tls())
-        self._http = await stack.enter_async_context(aiohttp.ClientSession(connector=trusted))
+        self.etcd_url, self.url = f"http://{HOST}:{etcd_port}", f"https://{HOST}:{port}"
+        self._server = {"server": self.url, "certificate-authority-data": _encoded(self._write_files(folder))}
+        self._administrator = {"token": self.token}
+        await self._open(stack, self.tls(), {"Authorization": f"Bearer {self.token}"})
         etcd = [
             f"--data-dir={folder / 'etcd'}",
-            f"--listen-client-urls={self._etcd_url}",
-            f"--advertise-client-urls={self._etcd_url}",
+            f"--listen-client-urls={self.etcd_url}",
+            f"--advertise-client-urls={self.etcd_url}",
             f"--listen-peer-urls=http://{HOST}:0",  # it is the only member, so nobody needs to find it
             "--unsafe-no-fsync",  # nothing here outlives a crash
             "--log-level=warn",
         ]
         processes = [await self._run([str(programs / "etcd"), *etcd], folder / "etcd.log", stack)]
         server = [
-            f"--etcd-servers={self._etcd_url}",
+            f"--etcd-servers={self.etcd_url}",
             f"--bind-address={HOST}",
             f"--secure-port={port}",
             f"--tls-cert-file={folder / 'tls.crt'}",
@@ -276,8 +337,10 @@ class RealCluster:
             f"--audit-policy-file={folder / 'audit.json'}",
             f"--audit-log-path={self.audit_log}",
         ]
-        log = folder / "kube-apiserver.log"
-        processes.append(await self._run([str(programs / "kube-apiserver"), *server], log, stack))
+        self._command = [str(programs / "kube-apiserver"), *server, *self._flags]
+        self._log = log = folder / "kube-apiserver.log"
+        self._process = await self._run(self._command, log, stack)
+        processes.append(self._process)
         try:
             async with asyncio.timeout(START_SECONDS):
                 while not await self._is_ready():
@@ -290,11 +353,12 @@ class RealCluster:
             message = f"kube-apiserver is not ready after {START_SECONDS:.0f} seconds:\n{_last_lines(log)}"
             raise ClusterError(message) from None
 
-    def _write_files(self, folder: Path) -> None:
+    def _write_files(self, folder: Path) -> bytes:
+        """Write what the server reads; returns its certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
-        self._certificate = _certificate(key)
+        certificate = _certificate(key)
         files = {
-            "tls.crt": self._certificate,
+            "tls.crt": certificate,
             "tls.key": _pem(key),
             "accounts.key": _pem(ec.generate_private_key(ec.SECP256R1())),
             "tokens.csv": f"{self.token},administrator,administrator,system:masters\n".encode(),
@@ -302,6 +366,7 @@ class RealCluster:
         }
         for name, content in files.items():
             (folder / name).write_bytes(content)
+        return certificate
 
     async def _run(self, command: list[str], log: Path, stack: AsyncExitStack) -> asyncio.subprocess.Process:
         with log.open("wb") as output:
@@ -323,31 +388,76 @@ class RealCluster:
                 return answer.status == 200
         return False
 
-    async def _furnish(self) -> None:
-        """Create the namespace and the custom resources that the hub knows."""
-        await self.call("POST", "/api/v1/namespaces", {"metadata": {"name": self.namespace}})
-        crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        for definition in definitions():
-            await self.call("POST", crds, definition)
-        for definition in definitions():
-            await until(partial(self._is_established, f"{crds}/{definition['metadata']['name']}"))
-            spec = definition["spec"]
-            path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
-            await until(partial(self._is_listed, path))
+    async def restart(self) -> None:
+        """Kill kube-apiserver and start it again, on the same port and the same etcd; returns once it is ready."""
+        assert self._process is not None, "the cluster is not running"
+        await _kill(self._process)
 
-    async def _is_established(self, path: str) -> bool:
-        conditions = (await self.call("GET", path)).get("status", {}).get("conditions") or []
-        return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+        async def ready() -> bool:
+            assert self._process is not None
+            if self._process.returncode is not None:  # once more where a connection has its port for a moment
+                self.pids.remove(self._process.pid)
+                self._process = await self._run(self._command, self._log, self._stack)
+            return await self._is_ready()
 
-    async def _is_listed(self, path: str) -> bool:
-        """Whether a new type is served: once it is established, the answer is 404 and then 429 for a moment more."""
-        try:
-            await self.call("GET", path)
-        except Refused as error:
-            if error.status not in (404, 429):
-                raise
-            return False
-        return True
+        async with asyncio.timeout(START_SECONDS):
+            await until(ready)
+
+
+class GivenCluster(Cluster):
+    """A cluster that somebody gives for the tests to do anything on: ``async with GivenCluster(path) as cluster``.
+
+    Its namespace is deleted in the end, with all that is in it; the definitions of custom resources stay.
+
+    Args:
+        kubeconfig: Of an administrator.
+    """
+
+    def __init__(self, kubeconfig: Path) -> None:
+        super().__init__(f"workspace-managers-{secrets.token_hex(4)}")
+        self._path = kubeconfig
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            settings = client.Configuration()
+            try:
+                await config.load_kube_config(config_file=str(self._path), client_configuration=settings)
+            except Exception as error:
+                raise ClusterError(f"{self._path} is not a kubeconfig that can be used: {error!r}") from error
+            self._read(settings)
+            tls = self.tls()
+            if settings.cert_file:
+                tls.load_cert_chain(settings.cert_file, settings.key_file)
+            bearer = settings.api_key.get("BearerToken")
+            await self._open(stack, tls, {"Authorization": bearer} if bearer else {})
+            try:
+                await self._furnish()
+            except (BackendUnavailable, TimeoutError) as error:
+                raise ClusterError(f"The cluster of {self._path} cannot be used: {error}") from error
+            stack.push_async_callback(self.call, "DELETE", f"/api/v1/namespaces/{self.namespace}")
+            self._stack = stack.pop_all()
+        return self
+
+    def _read(self, settings: Any) -> None:
+        """Take over what is needed, in a form that holds wherever a kubeconfig is written to."""
+        self.url = settings.host
+        self._server = {"server": settings.host}
+        if settings.ssl_ca_cert:
+            self._server["certificate-authority-data"] = _encoded(Path(settings.ssl_ca_cert).read_bytes())
+        if bearer := settings.api_key.get("BearerToken"):
+            self._administrator["token"] = bearer.removeprefix("Bearer ")
+        if settings.cert_file:
+            self._administrator["client-certificate-data"] = _encoded(Path(settings.cert_file).read_bytes())
+            self._administrator["client-key-data"] = _encoded(Path(settings.key_file).read_bytes())
+
+
+def cluster_of_tests() -> RealCluster | GivenCluster:
+    """The cluster that `TEST_KUBECONFIG` gives, else a kube-apiserver of our own.
+
+    Not `KUBECONFIG`, which names whatever cluster its developer works on.
+    """
+    given = os.environ.get("TEST_KUBECONFIG")
+    return GivenCluster(Path(given)) if given else RealCluster()
 
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
@@ -360,9 +470,19 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
 
 async def _kill(process: asyncio.subprocess.Process) -> None:
     # There is nothing to save, so there is nothing to wait for either.
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     await process.wait()
+
+
+def documents_of(file: Path) -> list[Object]:
+    """What a YAML file has."""
+    return list(yaml.safe_load_all(file.read_text()))
+
+
+def _encoded(content: bytes) -> str:
+    return base64.b64encode(content).decode()
 
 
 def _last_lines(log: Path) -> str:

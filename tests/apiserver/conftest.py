@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 
 import pytest
 import pytest_asyncio
 
 from tests.apiserver.answers import Side
 from tests.apiserver.cases import GROWING
-from tests.apiserver.cluster import ClusterError, RealCluster
+from tests.apiserver.cluster import ClusterError, GivenCluster, RealCluster, cluster_of_tests
 from workspace_managers.devcluster.api import EmbeddedApi
 
 NOTE = "note"
@@ -43,13 +42,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def cluster() -> AsyncIterator[RealCluster]:
-    async with AsyncExitStack() as stack:
-        try:
-            cluster = await stack.enter_async_context(RealCluster())
-        except ClusterError as error:
-            pytest.fail(str(error), pytrace=False)
-        yield cluster
+async def cluster() -> AsyncIterator[RealCluster | GivenCluster]:
+    try:
+        async with cluster_of_tests() as cluster:
+            yield cluster
+    except ClusterError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def own_cluster(cluster: RealCluster | GivenCluster) -> RealCluster:
+    """The cluster, for tests that hold for this one version and set-up, or look behind the API."""
+    if not isinstance(cluster, RealCluster):
+        pytest.skip("only for a kube-apiserver of our own, and TEST_KUBECONFIG gives another cluster")
+    return cluster
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -62,11 +68,11 @@ async def embedded_api() -> AsyncIterator[EmbeddedApi]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def real(cluster: RealCluster) -> AsyncIterator[Side]:
+async def real(own_cluster: RealCluster) -> AsyncIterator[Side]:
     # The embedded API lets each bound claim grow; the real one, where the claim's class says so.
     growing = {"metadata": {"name": GROWING}, "provisioner": "example.org/none", "allowVolumeExpansion": True}
-    await cluster.call("POST", "/apis/storage.k8s.io/v1/storageclasses", growing)
-    side = Side("real", cluster.url, cluster.token, cluster.tls())
+    await own_cluster.call("POST", "/apis/storage.k8s.io/v1/storageclasses", growing)
+    side = Side("real", own_cluster.url, own_cluster.token, own_cluster.tls())
     yield side
     await side.close()
 

@@ -12,27 +12,27 @@ from pathlib import Path
 
 import pytest
 
-from tests.apiserver.cluster import BUILD, RealCluster, Refused, until
+from tests.apiserver.cluster import BUILD, ClusterError, GivenCluster, RealCluster, Refused, until
 from workspace_managers.kube.client import ApiError, Kube
 
 RULES = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}]
 
 
-async def test_it_is_the_version_that_go_mod_names(cluster: RealCluster) -> None:
+async def test_it_is_the_version_that_go_mod_names(own_cluster: RealCluster) -> None:
     if os.environ.get("KUBEBUILDER_ASSETS"):
         pytest.skip("the programs are those of KUBEBUILDER_ASSETS")
-    version = await cluster.call("GET", "/version")
+    version = await own_cluster.call("GET", "/version")
     assert f"k8s.io/kubernetes {version['gitVersion']} " in BUILD.with_name("go.mod").read_text()
     assert (version["major"], version["minor"]) == tuple(version["gitVersion"].removeprefix("v").split(".")[:2])
 
 
-async def test_custom_resources_are_established_in_the_hubs_namespace(cluster: RealCluster) -> None:
+async def test_custom_resources_are_established_in_the_hubs_namespace(cluster: RealCluster | GivenCluster) -> None:
     for plural in ("analyticsworkspaces", "analyticsworkspacebindings"):
         path = f"/apis/xlscsde.nhs.uk/v1/namespaces/{cluster.namespace}/{plural}"
         assert (await cluster.call("GET", path))["items"] == []
 
 
-async def test_token_of_a_service_account_may_do_what_its_role_says(cluster: RealCluster) -> None:
+async def test_token_of_a_service_account_may_do_what_its_role_says(cluster: RealCluster | GivenCluster) -> None:
     token = await cluster.service_account_token("lister", RULES)
     kube = Kube(cluster.namespace, cluster.kubeconfig(token=token))
     try:
@@ -47,21 +47,21 @@ async def test_token_of_a_service_account_may_do_what_its_role_says(cluster: Rea
         await kube.close()
 
 
-async def test_token_that_was_never_given_out_is_refused(cluster: RealCluster) -> None:
+async def test_token_that_was_never_given_out_is_refused(cluster: RealCluster | GivenCluster) -> None:
     with pytest.raises(Refused) as caught:
         await cluster.call("GET", "/api/v1/namespaces", token="guessed")
     assert caught.value.status == 401
 
 
-async def test_audit_log_has_each_request_and_who_sent_it(cluster: RealCluster) -> None:
-    token = await cluster.service_account_token("audited", RULES)
-    await cluster.call("GET", f"/api/v1/namespaces/{cluster.namespace}/pods?limit=7", token=token)
-    user = f"system:serviceaccount:{cluster.namespace}:audited"
+async def test_audit_log_has_each_request_and_who_sent_it(own_cluster: RealCluster) -> None:
+    token = await own_cluster.service_account_token("audited", RULES)
+    await own_cluster.call("GET", f"/api/v1/namespaces/{own_cluster.namespace}/pods?limit=7", token=token)
+    user = f"system:serviceaccount:{own_cluster.namespace}:audited"
     found: list[tuple[str, str, int, str]] = []
 
     async def logged() -> bool:
         # A request that was refused with 401 is nobody's.
-        events = [json.loads(line) for line in cluster.audit_log.read_text().splitlines()]
+        events = [json.loads(line) for line in own_cluster.audit_log.read_text().splitlines()]
         found[:] = [
             (one["verb"], one["requestURI"], one["responseStatus"]["code"], one["stage"])
             for one in events
@@ -71,17 +71,69 @@ async def test_audit_log_has_each_request_and_who_sent_it(cluster: RealCluster) 
 
     async with asyncio.timeout(10):
         await until(logged)
-    uri = f"/api/v1/namespaces/{cluster.namespace}/pods?limit=7"
+    uri = f"/api/v1/namespaces/{own_cluster.namespace}/pods?limit=7"
     assert found == [("list", uri, 200, "ResponseComplete")]
 
 
-async def test_compacted_history_is_410(cluster: RealCluster) -> None:
-    await cluster.compact()
+async def test_compacted_history_is_410(own_cluster: RealCluster) -> None:
+    await own_cluster.compact()
     with pytest.raises(Refused) as caught:
-        await cluster.call(
+        await own_cluster.call(
             "GET", "/apis/xlscsde.nhs.uk/v1/analyticsworkspaces?resourceVersion=2&resourceVersionMatch=Exact"
         )
     assert (caught.value.status, "too old" in str(caught.value)) == (410, True)
+
+
+async def test_given_cluster_is_used_in_a_namespace_of_its_own_which_is_deleted(
+    own_cluster: RealCluster, tmp_path: Path
+) -> None:
+    (tmp_path / "kubeconfig").write_text(json.dumps(own_cluster.kubeconfig()))
+    async with GivenCluster(tmp_path / "kubeconfig") as given:
+        path = f"/api/v1/namespaces/{given.namespace}"
+        assert given.namespace != own_cluster.namespace
+        assert (await given.call("GET", path))["status"]["phase"] == "Active"
+        token = await given.service_account_token("lister", RULES)
+        assert (await given.call("GET", f"{path}/pods", token=token))["items"] == []
+        with pytest.raises(Refused, match="403"):
+            await given.call("GET", f"/api/v1/namespaces/{own_cluster.namespace}/pods", token=token)
+        kube = Kube(given.namespace, given.kubeconfig())
+        try:
+            assert (await kube.get("/api/v1/namespaces"))["kind"] == "NamespaceList"
+        finally:
+            await kube.close()
+    assert (await own_cluster.call("GET", path))["status"]["phase"] == "Terminating"
+    assert (await own_cluster.call("GET", path.replace(given.namespace, own_cluster.namespace)))["status"][
+        "phase"
+    ] == "Active"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        pytest.param(None, "is not a kubeconfig that can be used", id="no-file"),
+        pytest.param("hello", "is not a kubeconfig that can be used", id="no-kubeconfig"),
+        pytest.param(
+            """
+            clusters: [{name: gone, cluster: {server: "http://127.0.0.1:1"}}]
+            contexts: [{name: gone, context: {cluster: gone, user: nobody}}]
+            users: [{name: nobody, user: {token: any}}]
+            current-context: gone
+            """,
+            "cannot be used: POST /api/v1/namespaces got no answer",
+            id="no-server",
+        ),
+    ],
+)
+async def test_given_kubeconfig_that_points_nowhere_is_one_sentence(
+    tmp_path: Path, text: str | None, said: str
+) -> None:
+    if text is not None:
+        (tmp_path / "kubeconfig").write_text(text)
+    with pytest.raises(ClusterError) as caught:
+        async with GivenCluster(tmp_path / "kubeconfig"):
+            pytest.fail("it was used")
+    assert f"{tmp_path / 'kubeconfig'} {said}" in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 HOLDER = """

@@ -2,7 +2,7 @@
 
 Always true here:
 * It does what a real API server does, or answers 501 with a `Status` that names what is missing; a resource
-  type that no Kubernetes knows is 404. Where it checks less than the real server, `store` says so.
+  type that no Kubernetes knows is 404.
 * There is no authentication: any bearer token, and none, may do everything. Listen on a loopback address
   only.
 * Handlers await only before and after the store is used, so every request is one step to all others.
@@ -27,38 +27,50 @@ import os
 import socket
 import struct
 import tempfile
-from collections import OrderedDict
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from aiohttp import web
 
-from . import patch, selectors
-from .selectors import Object, Predicate
-from .store import (
-    ApiError,
-    Change,
-    Kind,
-    Problem,
-    Store,
-    Stored,
-    bad_request,
-    encode,
-    expired,
-    not_implemented,
+from . import patch
+from .discovery import OPENAPI_V2, OPENAPI_V2_TYPE, discovery
+from .errors import ApiError, Problem, Undecodable, bad_request, illegal, not_implemented, unprepared
+from .kinds import Kind
+from .request import (
+    Target,
+    check_headers,
+    check_list_options,
+    check_names,
+    check_twice,
+    check_watch_options,
+    deletion_options,
+    exact_number,
+    flag,
+    is_strict,
+    matching,
+    no_such_path,
+    not_allowed,
+    number,
+    read_json,
+    read_object,
+    unknown,
+    verb_of,
+    wants_table,
 )
+from .schemas import WrongType, decode
+from .selectors import Object, Predicate
+from .store import Change, Store, Stored, encode
+from .tables import table
 
 log = logging.getLogger(__name__)
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
-SERVER_VERSION = {"major": "1", "minor": "34", "gitVersion": "v1.34.4-embedded", "platform": "python/asyncio"}
 SAVE_DELAY = 0.5
 LARGEST_BODY = 3 * 1024 * 1024  # bytes; the real server's limit
-_PAGES_KEPT = 100
 _REQUESTS_KEPT = 50_000
 # What a real server has and this one does not: these are 501, where a name that no server knows is 404.
 _MISSING_CORE = {
@@ -79,6 +91,7 @@ _MISSING_GROUPS = {"apps", "autoscaling", "batch", "policy"} | {
         *("resource", "scheduling", "storage", "metrics"),
     )
 }
+_MISSING_ROOTS = {"metrics", "debug", "openid", ".well-known"}
 _MISSING_SUBRESOURCES = {
     "attach",
     "ephemeralcontainers",
@@ -90,14 +103,6 @@ _MISSING_SUBRESOURCES = {
     "proxy",
 }
 _MISSING_SUBRESOURCES |= {"resize", "scale", "token"}
-
-# An OpenAPI v2 document that describes nothing: version, title and no paths, in the protobuf form that
-# `kubectl` insists on. It reads this for a `kind: List` only, and skips validating what is not described.
-_OPENAPI_V2 = b"\n\x032.0\x12\x0e\n\x08embedded\x12\x02v1B\x00"
-_OPENAPI_V2_TYPE = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-
-
-_OTHER_MEDIA_TYPES = {"application/yaml", "application/vnd.kubernetes.protobuf", "application/cbor"}
 
 
 @dataclass(slots=True)
@@ -116,25 +121,6 @@ class _Watch:
 
     request: web.Request
     changes: asyncio.Queue[Change | None] = field(default_factory=asyncio.Queue)
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """What a path names: a collection when `name` is empty; of all namespaces when `namespace` is."""
-
-    kind: Kind
-    namespace: str
-    name: str
-    subresource: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """A list that was begun, as it was then, so that its later pages belong to the first."""
-
-    items: Sequence[Stored]
-    revision: int
-    selected: bool
 
 
 class EmbeddedApi:
@@ -165,12 +151,10 @@ class EmbeddedApi:
         self._runner: web.AppRunner | None = None
         self._url = ""
         self._watches: set[_Watch] = set()
-        self._pages: OrderedDict[str, _Page] = OrderedDict()
-        self._pages_begun = 0
         self._save_timer: asyncio.TimerHandle | None = None
         self._save_task: asyncio.Task[None] | None = None
         self._save_lock = asyncio.Lock()
-        self._handlers: dict[str, Callable[[web.Request, _Target], Awaitable[web.StreamResponse]]] = {
+        self._handlers: dict[str, Callable[[web.Request, Target], Awaitable[web.StreamResponse]]] = {
             "get": self._get,
             "list": self._list,
             "watch": self._watch,
@@ -250,14 +234,13 @@ class EmbeddedApi:
         }
 
     def compact(self) -> None:
-        """Forget the history: a watch from an older resourceVersion, and a list's next page, get 410."""
+        """Forget the history: a watch from an older resourceVersion, and a list as of one, get 410."""
         self.store.compact()
-        self._pages.clear()
 
     def drop_watches(self) -> None:
         """Cut every open watch in the middle, without an end of the stream."""
         for watch in tuple(self._watches):
-            _reset(watch.request)
+            reset_connection(watch.request)
 
     def _create_namespaces(self) -> None:
         kind = self.store.kind("", "namespaces")
@@ -309,7 +292,7 @@ class EmbeddedApi:
             message = f"Request entity too large: limit is {LARGEST_BODY}"
             return _json(ApiError(413, "RequestEntityTooLarge", message).status(), 413)
         except ConnectionError:
-            _reset(request)
+            reset_connection(request)
             return web.Response()
         except web.HTTPException:
             raise
@@ -323,41 +306,41 @@ class EmbeddedApi:
         if parts and parts[0] in ("healthz", "livez", "readyz"):
             return web.Response(text="ok")
         if parts == ["openapi", "v2"]:
-            return web.Response(body=_OPENAPI_V2, content_type=_OPENAPI_V2_TYPE)
-        if (
-            request.method == "GET"
-            and (document := _discovery(parts, self.store.kinds.values(), self._url)) is not None
-        ):
+            return web.Response(body=OPENAPI_V2, content_type=OPENAPI_V2_TYPE)
+        if request.method == "GET" and (document := discovery(parts, self.store.kinds.values(), self._url)) is not None:
             return _json(document)
         target = self._target(parts)
         if target.subresource and not (target.subresource == "status" and target.kind.has_status):
             return await self._subresource(request, target)
-        verb = _verb(request, target)
+        verb = verb_of(request, target)
         if verb not in target.kind.verbs:
             raise not_implemented(f"{verb} of {target.kind.resource}")
-        if "as=PartialObjectMetadata" in request.headers.get("Accept", ""):
-            raise not_implemented("PartialObjectMetadata")
+        check_headers(request)
         if "dryRun" in request.query:
             raise not_implemented("dryRun")
         return await self._handlers[verb](request, target)
 
-    async def _subresource(self, request: web.Request, target: _Target) -> web.StreamResponse:
-        if (target.subresource, target.kind.plural, request.method) == ("binding", "pods", "POST"):
-            return self._bind(target, await _read_object(request))
+    async def _subresource(self, request: web.Request, target: Target) -> web.StreamResponse:
+        if (target.subresource, target.kind.plural) == ("binding", "pods"):
+            if request.method != "POST":
+                raise not_allowed()
+            return self._bind(target, (await read_object(request))[0])
         if target.subresource in _MISSING_SUBRESOURCES:
             raise not_implemented(f"{target.kind.plural}/{target.subresource}")
-        raise _unknown()
+        raise unknown() if target.kind.schema is None else target.kind.not_found(target.name)
 
-    def _target(self, parts: Sequence[str]) -> _Target:
+    def _target(self, parts: Sequence[str]) -> Target:
         """Read a path: `apis/<group>/<version>/namespaces/<namespace>/<plural>/<name>/<subresource>`."""
         if len(parts) > 1 and parts[0] == "apis" and parts[1] in _MISSING_GROUPS:
             raise not_implemented(f"the API group {parts[1]}")
+        if not parts or parts[0] in _MISSING_ROOTS:
+            raise not_implemented(f"the path /{'/'.join(parts)}")
         if len(parts) >= 3 and parts[0] == "api":
             group, version, rest = "", parts[1], list(parts[2:])
         elif len(parts) >= 4 and parts[0] == "apis":
             group, version, rest = parts[1], parts[2], list(parts[3:])
         else:
-            raise _unknown()
+            raise no_such_path()
         if rest[0] == "watch":
             raise not_implemented("the deprecated paths below /watch/")
         namespace = ""
@@ -367,83 +350,73 @@ class EmbeddedApi:
         if kind is None:
             if (group, version) == ("", "v1") and rest[0] in _MISSING_CORE:
                 raise not_implemented(f"the resource type {rest[0]}")
-            raise _unknown()
+            # The groups of custom resources are served by a part of the real server that knows no others.
+            built_in = {one.group for one in self.store.kinds.values() if one.schema is None}
+            raise unknown() if group in built_in else no_such_path()
         name, subresource = (*rest[1:], "", "")[:2]
         if len(rest) > 3 or ((namespace or name) and bool(namespace) is not kind.namespaced):
-            raise _unknown()
-        return _Target(kind, namespace, name, subresource)
+            raise unknown() if kind.schema is None else no_such_path()
+        return Target(kind, namespace, name, subresource)
 
     # --- Reading ---
 
-    async def _get(self, request: web.Request, target: _Target) -> web.Response:
+    async def _get(self, request: web.Request, target: Target) -> web.Response:
+        self._check_revision(exact_number(request.query.get("resourceVersion")))
         stored = self.store.get(target.kind, target.namespace, target.name)
-        if _wants_table(request):
-            return _json(_table(target.kind, [stored.object], stored.revision))
+        if wants_table(request):
+            return _json(table(target.kind, [stored.object], stored.revision))
         return _raw(_shown(target.kind, stored))
 
-    async def _list(self, request: web.Request, target: _Target) -> web.Response:
+    async def _list(self, request: web.Request, target: Target) -> web.Response:
         kind, query = target.kind, request.query
-        limit = _number(query.get("limit"), "limit")
+        check_list_options(query)
+        limit = max(number(query.get("limit"), "limit"), 0)
+        revision = number(query.get("resourceVersion"), "resourceVersion")
+        matches = matching(request, target)
+        self._check_revision(revision)
+        after = ("", "")
         if token := query.get("continue"):
-            page_id, page, start = self._continued(token)
-        else:
-            self._check_list_revision(query.get("resourceVersion"), query.get("resourceVersionMatch"))
-            matches = _matches(request, target)
-            items = self.store.list(kind, target.namespace, matches)
-            selected = bool(query.get("labelSelector") or query.get("fieldSelector"))
-            page_id, page, start = "", _Page(items, self.store.revision, selected), 0
-        end = start + limit if limit else len(page.items)
-        metadata: Object = {"resourceVersion": str(page.revision)}
-        if end < len(page.items):
-            metadata["continue"] = _token(page_id or self._keep(page), page.revision, end)
+            if revision:
+                raise bad_request("specifying resource version is not allowed when using continue")
+            revision, after = _continued(token)
+        elif not limit and query.get("resourceVersionMatch") != "Exact":
+            revision = 0  # not older than that, and now is not
+        revision = revision or self.store.revision
+        everything = self.store.as_of(revision, kind, target.namespace)
+        items: list[Stored] = []
+        position = bisect_right(everything, after, key=lambda stored: stored.key)
+        while position < len(everything) and not (limit and len(items) == limit):
+            if matches is None or matches(everything[position].object):
+                items.append(everything[position])
+            position += 1
+        metadata: Object = {"resourceVersion": str(revision)}
+        if left := len(everything) - position:
+            metadata["continue"] = _token(revision, items[-1].key)
             # With a selector the real server does not know how many objects are left.
-            metadata |= {} if page.selected else {"remainingItemCount": len(page.items) - end}
-        items = page.items[start:end]
-        if _wants_table(request):
-            table = _table(kind, [stored.object for stored in items], page.revision)
-            return _json(table | {"metadata": metadata})
-        head = encode({"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata})
-        return _raw(head[:-1] + b',"items":[' + b",".join(_listed(kind, items)) + b"]}")
+            selected = query.get("labelSelector") or query.get("fieldSelector")
+            metadata |= {} if selected else {"remainingItemCount": left}
+        if wants_table(request):
+            shown = table(kind, [stored.object for stored in items], revision)
+            return _json(shown | {"metadata": metadata})
+        return _raw(_list_of(kind, items, metadata))
 
-    def _check_list_revision(self, text: str | None, match: str | None) -> None:
-        revision = _number(text, "resourceVersion")
+    def _check_revision(self, revision: int) -> None:
         if revision > self.store.revision:
             message = f"Timeout: Too large resource version: {revision}, current: {self.store.revision}"
             cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
             raise ApiError(504, "Timeout", message, {"causes": [cause], "retryAfterSeconds": 1})
-        if match == "Exact" and revision < self.store.revision:
-            raise expired(f"The resourceVersion for the provided list is too old: {revision} ({self.store.revision})")
-
-    def _keep(self, page: _Page) -> str:
-        self._pages_begun += 1
-        self._pages[str(self._pages_begun)] = page
-        while len(self._pages) > _PAGES_KEPT:
-            self._pages.popitem(last=False)
-        return str(self._pages_begun)
-
-    def _continued(self, token: str) -> tuple[str, _Page, int]:
-        try:
-            read = json.loads(base64.urlsafe_b64decode(token))
-            page_id, start = str(read["page"]), int(read["start"])
-        except (binascii.Error, ValueError, KeyError, TypeError) as error:
-            raise bad_request("continue key is not valid") from error
-        if page_id not in self._pages:
-            raise expired(
-                "The provided continue parameter is too old to display a consistent list result. "
-                "You can start a new list without the continue parameter."
-            )
-        return page_id, self._pages[page_id], start
 
     # --- Watching ---
 
-    async def _watch(self, request: web.Request, target: _Target) -> web.StreamResponse:
+    async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         kind, query = target.kind, request.query
         if "sendInitialEvents" in query:
             raise not_implemented("sendInitialEvents")
-        matches = _matches(request, target)
-        since = _number(query.get("resourceVersion"), "resourceVersion")
-        events = _Events(kind, matches, since or self.store.revision, _wants_table(request))
-        seconds = _number(query.get("timeoutSeconds"), "timeoutSeconds")
+        check_watch_options(query)
+        matches = matching(request, target)
+        since = exact_number(query.get("resourceVersion"))
+        events = _Events(kind, matches, since, self.store.revision, wants_table(request))
+        seconds = number(query.get("timeoutSeconds"), "timeoutSeconds")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         watch = _Watch(request)
         try:
@@ -464,7 +437,7 @@ class EmbeddedApi:
             if first:
                 await response.write(first)
             async with asyncio.timeout(seconds or None):
-                await self._stream(watch, response, events, "true" in query.get("allowWatchBookmarks", ""))
+                await self._stream(watch, response, events, flag(query.get("allowWatchBookmarks")))
         except TimeoutError:
             pass
         finally:
@@ -481,8 +454,8 @@ class EmbeddedApi:
                     change = await watch.changes.get()
             except TimeoutError:
                 next_bookmark = loop.time() + self._bookmark_seconds
-                if watch.changes.empty():
-                    await response.write(events.bookmark(self.store.revision))
+                if watch.changes.empty() and (line := events.bookmark()):
+                    await response.write(line)
                 continue
             batch: list[Change] = []
             while change is not None:
@@ -497,72 +470,78 @@ class EmbeddedApi:
 
     # --- Writing ---
 
-    async def _create(self, request: web.Request, target: _Target) -> web.Response:
-        body = _decoded(target, await _read_object(request))
-        if target.kind.namespaced and not target.namespace:
-            raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-        strict = request.query.get("fieldValidation") == "Strict"
-        stored = self.store.create(target.kind, target.namespace, target.kind.taken(body), strict=strict)
+    async def _create(self, request: web.Request, target: Target) -> web.Response:
+        strict = is_strict(request, "CreateOptions")
+        body, twice = await read_object(request)
+        check_names(target, body)
+        check_twice(target.kind, twice, strict=strict)
+        stored = self.store.create(target.kind, target.namespace, body, strict=strict)
         return _raw(_shown(target.kind, stored), 201)
 
-    async def _update(self, request: web.Request, target: _Target) -> web.Response:
-        body = _decoded(target, await _read_object(request))
+    async def _update(self, request: web.Request, target: Target) -> web.Response:
+        kind, strict = target.kind, is_strict(request, "UpdateOptions")
+        body, twice = await read_object(request)
+        check_names(target, body)
+        check_twice(kind, twice, strict=strict)
         metadata = body.get("metadata")
-        if target.kind.schema is not None and not (isinstance(metadata, dict) and metadata.get("resourceVersion")):
+        given = metadata if isinstance(metadata, dict) else {}
+        if kind.schema is not None and "name" in given and not given.get("resourceVersion"):
+            self.store.get(kind, target.namespace, target.name)  # whether it is there comes first
             text = "Invalid value: 0x0: must be specified for an update"
-            raise target.kind.invalid(target.name, [Problem("metadata.resourceVersion", "FieldValueInvalid", text)])
-        return self._replace(request, target, body)
+            error = kind.invalid(target.name, [Problem("metadata.resourceVersion", "FieldValueInvalid", text)])
+            error.details["kind"] = kind.plural  # here, and only here, the real server does not name the kind
+            raise error
+        return self._replace(target, body, strict=strict)
 
-    async def _patch(self, request: web.Request, target: _Target) -> web.Response:
+    async def _patch(self, request: web.Request, target: Target) -> web.Response:
+        kind, strict = target.kind, is_strict(request, "PatchOptions")
         # Read before the object is: between these two nothing may be awaited, or the patch could undo a
         # write.
-        change = await _read_json(request) if request.content_type != patch.APPLY_PATCH else {}
-        stored = self.store.get(target.kind, target.namespace, target.name)
-        original = target.kind.shown(stored.copy())
-        body = patch.apply(request.content_type, original, change, custom=target.kind.schema is not None)
-        return self._replace(request, target, _decoded(target, body))
+        change, twice = await read_json(request) if request.content_type != patch.APPLY_PATCH else ({}, [])
+        stored = self.store.get(kind, target.namespace, target.name)
+        original = kind.shown(stored.copy())
+        body = patch.apply(request.content_type, original, change, custom=kind.schema is not None)
+        try:
+            check_twice(kind, twice, strict=strict)
+            check_names(target, body, patched=True)
+            metadata = body.get("metadata")
+            uid = metadata.get("uid") if isinstance(metadata, dict) else None
+            if isinstance(uid, str) and uid not in ("", stored.object["metadata"]["uid"]):
+                raise kind.invalid(target.name, [illegal("metadata.uid", uid, "field is immutable")])
+            return self._replace(target, body, strict=strict)
+        except Undecodable as error:
+            raise error.of_patch() from error
 
-    def _replace(self, request: web.Request, target: _Target, body: Object) -> web.Response:
-        stored = self.store.replace(
-            target.kind,
-            target.namespace,
-            target.name,
-            target.kind.taken(body),
-            status=target.subresource == "status",
-            strict=request.query.get("fieldValidation") == "Strict",
-        )
+    def _replace(self, target: Target, body: Object, *, strict: bool) -> web.Response:
+        status = target.subresource == "status"
+        stored = self.store.replace(target.kind, target.namespace, target.name, body, status=status, strict=strict)
         return _raw(_shown(target.kind, stored))
 
-    async def _delete(self, request: web.Request, target: _Target) -> web.Response:
-        options = await _read_object(request) if request.can_read_body else {}
-        query = request.query
-        if "gracePeriodSeconds" in query:
-            options["gracePeriodSeconds"] = _number(query["gracePeriodSeconds"], "gracePeriodSeconds")
-        if options.get("dryRun"):
-            raise not_implemented("dryRun")
-        if not isinstance(options.get("gracePeriodSeconds"), int | None):
-            raise bad_request("gracePeriodSeconds is not a number of seconds")
-        if not isinstance(options.get("preconditions"), dict | None):
-            raise bad_request("preconditions is not an object")
-        if "Foreground" in (options.get("propagationPolicy"), query.get("propagationPolicy")):
-            raise not_implemented("propagationPolicy Foreground")
+    async def _delete(self, request: web.Request, target: Target) -> web.Response:
+        options = await deletion_options(request)
         kind = target.kind
         if not target.name:
-            items = self.store.list(kind, target.namespace, _matches(request, target))
-            gone = [self.store.delete(kind, *stored.key, options) for stored in items]
-            head = encode({"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": {}})
-            return _raw(head[:-1] + b',"items":[' + b",".join(_listed(kind, gone)) + b"]}")
+            items = self.store.list(kind, target.namespace, matching(request, target))
+            metadata = {"resourceVersion": str(self.store.revision)}
+            for stored in items:
+                self.store.delete(kind, *stored.key, options)
+            return _raw(_list_of(kind, items, metadata))
         stored = self.store.delete(kind, target.namespace, target.name, options)
         if kind.returned:
             return _raw(_shown(kind, stored))
         details = kind.details(target.name) | {"uid": stored.object["metadata"]["uid"]}
         return _json(_success() | {"details": details})
 
-    def _bind(self, target: _Target, body: Object) -> web.Response:
-        node = body.get("target")
-        if not isinstance(node, dict) or not isinstance(node.get("name"), str) or not node["name"]:
-            problem = Problem("target.name", "FieldValueRequired", "Required value")
-            raise target.kind.invalid(target.name, [problem])
+    def _bind(self, target: Target, body: Object) -> web.Response:
+        try:
+            binding, _ = decode(body, "V1Binding")
+        except WrongType as error:
+            raise bad_request(f'Binding in version "v1" cannot be handled as a Binding: {error}') from error
+        if binding.get("metadata", {}).get("name") != target.name:
+            raise bad_request("name in URL does not match name in Binding object")
+        node = binding.get("target", {})
+        if not node.get("name") or node.get("kind", "Node") != "Node":
+            raise unprepared("target: it must name a node")
         self.store.bind(target.namespace, target.name, node["name"])
         return _json(_success() | {"code": 201}, 201)
 
@@ -570,40 +549,49 @@ class EmbeddedApi:
 class _Events:
     """Turns changes into the lines of one watch: what its selector sees, in the form that it asked for."""
 
-    def __init__(self, kind: Kind, matches: Predicate | None, since: int, table: bool) -> None:
+    def __init__(self, kind: Kind, matches: Predicate | None, since: int, now: int, as_table: bool) -> None:
         self._kind = kind
         self._stored_kind = kind.stored_as or kind
         self._matches = matches or (lambda _: True)
-        self._since = since
-        self._table = table
+        self._since = self._latest = self._told = since or now
+        # A watch that starts with what there is gets one bookmark in any case, at the end of that.
+        self._initial = not since
+        self._as_table = as_table
         self._columns_sent = False
 
     def lines(self, changes: Iterable[Change]) -> bytes:
         """Give one line for each change that this watch sees."""
-        seen = (
-            change.seen_by(self._matches)
-            for change in changes
-            if change.kind is self._stored_kind and change.revision > self._since
-        )
-        return b"".join(self.line(*event) for event in seen if event is not None)
+        found: list[bytes] = []
+        for change in changes:
+            if change.kind is self._stored_kind and change.revision > self._since:
+                self._latest = change.revision
+                if (event := change.seen_by(self._matches)) is not None:
+                    self._told = change.revision
+                    found.append(self.line(*event))
+        return b"".join(found)
 
     def line(self, what: str, item: Object, raw: bytes) -> bytes:
         """Give one event."""
-        if self._table:
-            table = _table(self._kind, [item], int(item["metadata"]["resourceVersion"]))
+        if self._as_table:
+            shown = table(self._kind, [item], int(item["metadata"]["resourceVersion"]))
             # As the real server does it: only the first event describes the columns.
-            raw = encode(table if not self._columns_sent else table | {"columnDefinitions": None})
+            raw = encode(shown if not self._columns_sent else shown | {"columnDefinitions": None})
             self._columns_sent = True
         elif self._kind.stored_as is not None:
             raw = encode(self._kind.shown(item))
         return b'{"type":"' + what.encode() + b'","object":' + raw + b"}\n"
 
-    def bookmark(self, revision: int) -> bytes:
-        """Give a bookmark: an object of the kind with nothing in it but the resourceVersion."""
+    def bookmark(self) -> bytes:
+        """Give a bookmark, an object of the kind with nothing but a resourceVersion; nothing when that is known."""
+        if self._latest == self._told and not self._initial:
+            return b""
         item: Object = {"kind": self._kind.name, "apiVersion": self._kind.api_version}
-        item["metadata"] = {"resourceVersion": str(revision)}
+        item["metadata"] = {"resourceVersion": str(self._latest)}
+        if self._initial:
+            item["metadata"]["annotations"] = {"k8s.io/initial-events-end": "true"}
         if self._kind.plural == "pods":
             item |= {"spec": {"containers": None}, "status": {}}
+        self._told, self._initial = self._latest, False
         return b'{"type":"BOOKMARK","object":' + encode(item) + b"}\n"
 
 
@@ -617,7 +605,7 @@ async def _record_status(_request: web.Request, response: web.StreamResponse) ->
     _record.get().status = response.status
 
 
-def _reset(request: web.Request) -> None:
+def reset_connection(request: web.Request) -> None:
     """Close the connection so that the client sees a reset, not an end."""
     if request.transport is None:
         return
@@ -640,101 +628,6 @@ def _success() -> Object:
     return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
 
 
-def _unknown() -> ApiError:
-    return ApiError(404, "NotFound", "the server could not find the requested resource")
-
-
-def _verb(request: web.Request, target: _Target) -> str:
-    """Name what the request does; a subresource is read and written, never listed or deleted."""
-    one = bool(target.name)
-    if request.method == "GET" and request.query.get("watch", "").lower() in ("true", "1") and not target.subresource:
-        return "watch"
-    verbs = {("GET", True): "get", ("PUT", True): "update", ("PATCH", True): "patch"}
-    if not target.subresource:
-        verbs |= {("GET", False): "list", ("POST", False): "create"}
-        verbs |= {("DELETE", True): "delete", ("DELETE", False): "deletecollection"}
-    if (request.method, one) not in verbs:
-        raise ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
-    return verbs[request.method, one]
-
-
-def _number(text: str | None, what: str) -> int:
-    """Read a number of a query; absent, empty and 0 are 0."""
-    if text and not (text.isascii() and text.isdigit()):
-        raise bad_request(f'Invalid value: "{text}": {what} must be a number')
-    return int(text or 0)
-
-
-def _matches(request: web.Request, target: _Target) -> Predicate | None:
-    """Give what selects the objects of a list or a watch, or None when nothing does."""
-    kind, checks = target.kind, list[Predicate]()
-    try:
-        if text := request.query.get("labelSelector"):
-            checks.append(selectors.labels(text))
-        if text := request.query.get("fieldSelector"):
-            by_field = selectors.fields(text, kind.selectable)
-            checks.append(lambda item: by_field(kind.shown(item)))
-    except ValueError as error:
-        raise bad_request(str(error)) from error
-    if target.namespace:
-        checks.append(lambda item: bool(item["metadata"].get("namespace") == target.namespace))
-    if target.name:
-        checks.append(lambda item: bool(item["metadata"]["name"] == target.name))
-    return (lambda item: all(check(item) for check in checks)) if checks else None
-
-
-async def _read_json(request: web.Request) -> Any:
-    body = await request.read()
-    try:
-        return json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise bad_request(f"the object provided is unrecognized (must be valid JSON): {error}") from error
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-async def _read_object(request: web.Request) -> Object:
-    if "Content-Type" in request.headers and request.content_type != "application/json":
-        if request.content_type in _OTHER_MEDIA_TYPES:
-            raise not_implemented(f"requests in {request.content_type}; send application/json")
-        message = "the body of the request was in an unknown format - accepted media types include: application/json"
-        raise ApiError(415, "UnsupportedMediaType", message)
-    body = await _read_json(request)
-    if not isinstance(body, dict):
-        raise bad_request("the object provided is unrecognized (must be a JSON object)")
-    return body
-
-
-def _decoded(target: _Target, body: Object) -> Object:
-    """Check that a body is of the kind and namespace that the path names, and say which when it does not."""
-    kind = target.kind
-    for name, expected, called in (
-        ("kind", kind.name, "kind"),
-        ("apiVersion", kind.api_version, "API version"),
-    ):
-        if kind.schema is None:
-            # The path tells a built-in type, so leaving it out is legal.
-            body.setdefault(name, expected)
-        elif not body.get(name):
-            raise bad_request(
-                f"Object '{name.capitalize() if name == 'kind' else name}' is missing in the request's body"
-            )
-        if body[name] != expected:
-            message = f"the {called} in the data ({body[name]}) does not match the expected {called} ({expected})"
-            raise bad_request(message)
-    metadata = body.get("metadata", {})
-    if not isinstance(metadata, dict):
-        raise kind.undecodable("json: cannot unmarshal metadata into an object")
-    if (metadata.get("namespace") or target.namespace) != target.namespace:
-        raise bad_request(
-            "the namespace of the provided object does not match the namespace sent on the request: "
-            f"{metadata['namespace']!r} is not {target.namespace!r}"
-        )
-    return body
-
-
 def _shown(kind: Kind, stored: Stored) -> bytes:
     return stored.raw if kind.stored_as is None else encode(kind.shown(stored.object))
 
@@ -750,9 +643,24 @@ def _listed(kind: Kind, items: Iterable[Stored]) -> Iterable[bytes]:
     return (b"{" + one.raw[prefix:] for one in items)
 
 
-def _token(page: str, revision: int, start: int) -> str:
-    read = {"v": "meta.k8s.io/v1", "rv": revision, "page": page, "start": start}
+def _list_of(kind: Kind, items: Iterable[Stored], metadata: Object) -> bytes:
+    head = encode({"kind": f"{kind.name}List", "apiVersion": kind.api_version, "metadata": metadata})
+    return head[:-1] + b',"items":[' + b",".join(_listed(kind, items)) + b"]}"
+
+
+def _token(revision: int, last: tuple[str, str]) -> str:
+    """Give what a client sends to get the next page: of which version it is, and after which object it starts."""
+    read = {"v": "meta.k8s.io/v1", "rv": revision, "start": last}
     return base64.urlsafe_b64encode(encode(read)).decode()
+
+
+def _continued(token: str) -> tuple[int, tuple[str, str]]:
+    try:
+        read = json.loads(base64.urlsafe_b64decode(token))
+        namespace, name = map(str, read["start"])
+        return int(read["rv"]), (namespace, name)
+    except (binascii.Error, ValueError, KeyError, TypeError) as error:
+        raise bad_request("continue key is not valid") from error
 
 
 def _write_atomically(file: Path, content: bytes) -> None:
@@ -770,137 +678,3 @@ def _write_atomically(file: Path, content: bytes) -> None:
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()):
         log.error("the state of the embedded Kubernetes API could not be saved: %s", error)
-
-
-# --- Tables, for `kubectl get` ---
-
-
-def _wants_table(request: web.Request) -> bool:
-    return "as=Table" in request.headers.get("Accept", "") and "v=v1;" in request.headers.get("Accept", "")
-
-
-def _table(kind: Kind, items: Iterable[Object], revision: int) -> Object:
-    columns = [("Name", ".metadata.name"), *kind.columns]
-    definitions = [
-        {"name": title, "type": "string", "format": "", "description": path, "priority": 0} for title, path in columns
-    ]
-    definitions[0]["format"] = "name"
-    age = {"name": "Age", "type": "string", "format": "", "description": "", "priority": 0}
-    rows = [
-        {
-            "cells": [
-                *(_cell(item, path) for _, path in columns),
-                _age(item["metadata"]["creationTimestamp"]),
-            ],
-            "object": {
-                "kind": "PartialObjectMetadata",
-                "apiVersion": "meta.k8s.io/v1",
-                "metadata": item["metadata"],
-            },
-        }
-        for item in items
-    ]
-    table: Object = {
-        "kind": "Table",
-        "apiVersion": "meta.k8s.io/v1",
-        "metadata": {"resourceVersion": str(revision)},
-    }
-    return table | {"columnDefinitions": [*definitions, age], "rows": rows}
-
-
-def _cell(item: Any, path: str) -> str:
-    for step in path.strip(".").split("."):
-        item = item.get(step) if isinstance(item, dict) else None
-    return "" if item is None else str(item)
-
-
-def _age(created: str) -> str:
-    seconds = int((datetime.now(UTC) - datetime.fromisoformat(created)).total_seconds())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{max(seconds, 0)}s"
-
-
-# --- Discovery: what a client asks to find out what is served ---
-
-
-def _discovery(parts: Sequence[str], kinds: Iterable[Kind], url: str) -> Object | None:
-    """Give a discovery document, or None when the path is not one."""
-    groups: dict[str, list[Kind]] = {}
-    for kind in kinds:
-        groups.setdefault(kind.group, []).append(kind)
-    found: Object | None = None
-    match parts:
-        case ["version"]:
-            found = dict(SERVER_VERSION)
-        case ["api"]:
-            address = {"clientCIDR": "0.0.0.0/0", "serverAddress": url.removeprefix("http://")}
-            found = {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [address]}
-        case ["apis"]:
-            listed = [_group(group) for group in groups if group]
-            found = {"kind": "APIGroupList", "apiVersion": "v1", "groups": listed}
-        case ["api", "v1"]:
-            found = _resources("v1", groups[""])
-        case ["apis", group] if group in groups:
-            found = {"kind": "APIGroup", "apiVersion": "v1"} | _group(group)
-        case ["apis", group, "v1"] if group in groups:
-            found = _resources(f"{group}/v1", groups[group])
-        case ["openapi", "v3"]:
-            found = {"paths": {one: {"serverRelativeURL": f"/openapi/v3/{one}"} for one in map(_prefix, groups)}}
-        case ["openapi", "v3", *rest]:
-            found = next((_openapi(groups[one]) for one in groups if _prefix(one) == "/".join(rest)), None)
-    return found
-
-
-def _prefix(group: str) -> str:
-    return f"apis/{group}/v1" if group else "api/v1"
-
-
-def _group(group: str) -> Object:
-    version = {"groupVersion": f"{group}/v1", "version": "v1"}
-    return {"name": group, "versions": [version], "preferredVersion": version}
-
-
-def _resources(group_version: str, kinds: Iterable[Kind]) -> Object:
-    found: list[Object] = []
-    for kind in kinds:
-        entry = {
-            "name": kind.plural,
-            "singularName": kind.name.lower(),
-            "namespaced": kind.namespaced,
-            "kind": kind.name,
-        }
-        found.append(entry | {"verbs": list(kind.verbs), "shortNames": list(kind.short)})
-        if kind.has_status:
-            found.append(
-                entry | {"name": f"{kind.plural}/status", "singularName": "", "verbs": ["get", "patch", "update"]}
-            )
-        if kind.plural == "pods":
-            found.append(entry | {"name": "pods/binding", "singularName": "", "kind": "Binding", "verbs": ["create"]})
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": found}
-
-
-def _openapi(kinds: Iterable[Kind]) -> Object:
-    """Say that the server takes `fieldValidation`, and describe the custom resources.
-
-    The first is all that `kubectl create` reads here: it leaves validation to the server then. The second is
-    for `kubectl explain`.
-    """
-    paths: Object = {}
-    schemas: Object = {}
-    for kind in kinds:
-        names = {"group": kind.group, "version": kind.version, "kind": kind.name}
-        if kind.schema is not None:
-            known = kind.schema.document | {"x-kubernetes-group-version-kind": [names]}
-            schemas[f"{'.'.join(reversed(kind.group.split('.')))}.{kind.version}.{kind.name}"] = known
-        where = "namespaces/{namespace}/" if kind.namespaced else ""
-        paths[f"/{_prefix(kind.group)}/{where}{kind.plural}/{{name}}"] = {
-            "patch": {
-                "x-kubernetes-group-version-kind": names,
-                "parameters": [{"name": "fieldValidation", "in": "query", "schema": {"type": "string"}}],
-                "responses": {"200": {"description": "OK"}},
-            }
-        }
-    document = {"openapi": "3.0.0", "info": {"title": "Kubernetes, embedded", "version": "v1"}}
-    return document | {"paths": paths, "components": {"schemas": schemas}}

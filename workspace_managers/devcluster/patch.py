@@ -9,13 +9,14 @@ any other directive is answered with 501.
 from __future__ import annotations
 
 import copy
+from types import MappingProxyType
 from typing import Any
 
 import jsonpatch
 import jsonpointer
 
+from .errors import ApiError, not_implemented, unprepared
 from .selectors import Object
-from .store import ApiError, not_implemented
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -73,28 +74,41 @@ def apply(content_type: str, original: Object, patch: Any, *, custom: bool) -> O
     return dict(patched)
 
 
-def _does_not_apply() -> ApiError:
-    return ApiError(422, "Invalid", "the server rejected our request due to an error in our request")
+class _Replace(jsonpatch.ReplaceOperation):
+    """As in the server's library, a member of an object need not be there to be replaced."""
+
+    def apply(self, obj: Any) -> Any:
+        """Give the object with the value in its place."""
+        container, key = self.pointer.to_last(obj)
+        if not isinstance(container, dict) or key is None:
+            return super().apply(obj)
+        container[key] = self.operation["value"]
+        return obj
+
+
+class _ServersPatch(jsonpatch.JsonPatch):
+    operations = MappingProxyType({**jsonpatch.JsonPatch.operations, "replace": _Replace})
 
 
 def _json_patch(original: Object, patch: Any) -> Object:
+    if not isinstance(patch, list):
+        raise ApiError(400, "BadRequest", "error decoding patch: it must be a JSON array")
+    for operation in patch:
+        if isinstance(operation, dict):
+            # In the server's library a value that is not there is null.
+            operation.setdefault("value", None)
+            if operation.get("path") == "":
+                raise not_implemented("a JSON patch of the whole object")
     try:
-        operations = jsonpatch.JsonPatch(patch)
+        patched: Object = _ServersPatch(patch).apply(original)
     except (
         jsonpatch.JsonPatchException,
         jsonpointer.JsonPointerException,
         TypeError,
         AttributeError,
     ) as error:
-        if not isinstance(patch, list):
-            raise ApiError(400, "BadRequest", f"error decoding patch: {error}") from error
-        raise _does_not_apply() from error
-    try:
-        patched = operations.apply(original)
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError) as error:
-        raise _does_not_apply() from error
-    if not isinstance(patched, dict):
-        raise ApiError(400, "BadRequest", "the patched object is not a JSON object")
+        message = "the server rejected our request due to an error in our request"
+        raise ApiError(422, "Invalid", message) from error
     return patched
 
 
@@ -122,6 +136,8 @@ def _strategic(target: Any, patch: Object) -> Any:
         if key.startswith("$setElementOrder/"):
             continue
         if key.startswith("$"):
+            if key == "$patch":
+                raise unprepared(f"unknown patch type: {value} in map")
             raise not_implemented(f"the strategic merge directive {key}")
         if value is None:
             merged.pop(key, None)
@@ -142,7 +158,7 @@ def _merge_list(target: list[Any], patch: list[Any], key: str) -> list[Any]:
     merged, added = copy.copy(target), list[Any]()
     for item in patch:
         if key not in item:
-            raise ApiError(400, "BadRequest", f"error decoding patch: map does not contain declared merge key: {key}")
+            raise unprepared(f"map: {item} does not contain declared merge key: {key}")
         position = next((i for i, old in enumerate(merged) if old.get(key) == item[key]), None)
         if item.get("$patch") == "delete":
             if position is not None:

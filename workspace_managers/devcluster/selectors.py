@@ -16,6 +16,7 @@ Predicate = Callable[[Object], bool]
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_FLAGS = frozenset({"spec.hostNetwork"})
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 _SET = re.compile(r"(?P<key>[^\s,=!()<>]+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)")
 _COMPARE = re.compile(r"(?P<key>[^\s,=!()<>]+)\s*(?P<op>==|=|!=|<|>)\s*(?P<value>[^\s,=!()<>]*)")
@@ -95,7 +96,9 @@ def _field_check(path: str, wanted: str, equal: bool) -> Predicate:
         found: Any = item
         for step in steps:
             found = found.get(step) if isinstance(found, dict) else None
-        # An absent field selects as the empty string: `spec.nodeName=` finds the pods that no node has taken.
+        # An absent field selects as the empty string: `spec.nodeName=` finds the pods that no node has taken. A flag is
+        # false then.
+        found = False if found is None and path in _FLAGS else found
         text = str(found).lower() if isinstance(found, bool) else str(found or "")
         return (text == wanted) is equal
 
