@@ -20,15 +20,15 @@ from typing import Any
 
 from . import registry
 from .errors import ConfigurationError, WorkspaceManagerError, quote
-from .manager import WorkspaceManager
+from .manager import CLOSE_SECONDS, WorkspaceManager
 from .settings import MANAGER, VARIABLES, Settings, chosen_manager
 
 DISTRIBUTION = "jupyterhub-workspace-managers"
 ANSWER_SECONDS = 30.0
-CLOSE_SECONDS = 10.0
 INTERRUPTED = 130
 _DEMO = "workspace_managers.devcluster.demo"
 _CONTRACT = "workspace_managers.contract.collection"
+_STARTER = "workspace_managers.contract.starter"
 
 _EXAMPLES = """\
 examples:
@@ -36,6 +36,7 @@ examples:
   WORKSPACE_MANAGER=lscsde workspace-managers check    would the hub start? exit code 0: yes, 1: no
   workspace-managers check --json                      the same for a script
   workspace-managers doctor                            ask the plugin itself, on the cluster, what is wrong
+  workspace-managers new our-studies                   a folder with a plugin of your own to begin with
   workspace-managers demo --port 9000                  a whole hub on this machine, no cluster needed
 """
 
@@ -94,12 +95,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     contract = command("contract", _contract, "run the contract on an installed workspace manager", as_json=False)
     contract.add_argument("name", nargs="?", metavar="NAME", help="the workspace manager; all that are installed")
+    contract.add_argument("--kubeconfig", type=Path, metavar="FILE", help="a cluster to run it on; none is needed")
+    new = command("new", _new, "write the folder of a new workspace manager, which passes the contract", as_json=False)
+    new.add_argument("name", metavar="NAME", help="what WORKSPACE_MANAGER will be; the folder is made here")
     demo = command(
-        "demo", _demo, "start a hub with sample workspaces on this machine, without a cluster", as_json=False
+        "demo", _demo, "start a hub with sample workspaces on this machine, with no cluster or your own", as_json=False
     )
     demo.add_argument("--port", type=int, default=8000, help="port on 127.0.0.1 (%(default)s)")
     demo.add_argument(
         "--state", type=Path, default=Path(".demo"), metavar="FOLDER", help="where its files are kept (%(default)s)"
+    )
+    demo.add_argument("--kubeconfig", type=Path, metavar="FILE", help="a cluster of your own; none is needed")
+    demo.add_argument("--namespace", default="", metavar="NAME", help="one on that cluster for the demo alone")
+    demo.add_argument("--node", choices=("local", "cluster"), default="", help="who runs the servers there (cluster)")
+    demo.add_argument(
+        "--hub-host", default="", metavar="ADDRESS", help="where the cluster's pods reach the hub on this machine"
     )
     return parser
 
@@ -187,11 +197,16 @@ def _doctor(parsed: argparse.Namespace) -> int:
 
 
 def _demo(parsed: argparse.Namespace) -> int:
-    return _of_an_extra("demo", lambda: importlib.import_module(_DEMO).main(port=parsed.port, state=parsed.state))
+    options = {name: value for name, value in vars(parsed).items() if name != "run"}
+    return _of_an_extra("demo", lambda: importlib.import_module(_DEMO).main(**options))
 
 
 def _contract(parsed: argparse.Namespace) -> int:
-    return _of_an_extra("contract", lambda: importlib.import_module(_CONTRACT).run(parsed.name))
+    return _of_an_extra("contract", lambda: importlib.import_module(_CONTRACT).run(parsed.name, parsed.kubeconfig))
+
+
+def _new(parsed: argparse.Namespace) -> int:
+    return _of_an_extra("contract", lambda: importlib.import_module(_STARTER).run(parsed.name))
 
 
 def _of_an_extra(extra: str, run: Callable[[], int | None]) -> int:
@@ -252,7 +267,7 @@ async def _in_time(found: list[str], what: str, answer: Awaitable[object], secon
         found.append(f"{what} failed: {error}")
     except TimeoutError:
         found.append(f"{what} did not end within {seconds:g} s")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found.append(f"{what} failed: {type(error).__name__}: {quote(str(error))}")
     return False, None
 

@@ -1,4 +1,8 @@
-"""One demo for all end-to-end tests of a run: the embedded API, the node and a real hub, and a real browser."""
+"""One demo for all end-to-end tests of a file: an API server, the node and a real hub; and a real browser.
+
+Always true here: with ``--api=server`` the API is the real one, and the hub there has the roles of the Helm chart and
+of `image/rbac.yaml`, and no more; a file that needs the embedded one's faults says so by its `API`.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +17,36 @@ import aiohttp
 import jupyterhub
 import pytest
 import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Browser, Page, async_playwright
 
+from tests.apiserver.cluster import ClusterError, GivenCluster, RealCluster, cluster_of_tests
+from tests.apiserver.demo import prepared
 from workspace_managers.devcluster.demo import Demo
 from workspace_managers.kube.client import ApiError, Kube
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 SHOTS = Path("test-results") / f"hub{jupyterhub.version_info[0]}"
-GROUP = "/apis/xlscsde.nhs.uk/v1/namespaces/jupyterhub"
+# A server that answers, where nobody looks at it: JupyterLab takes seconds to start.
+SERVER = """
+import http.server, sys
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Answer).serve_forever()
+"""
+HOSTILE_IMAGE = "example/notebook:<script>window.hacked=true</script>"
+LIGHT = ("example/notebook:1.0", "example/first:1", "example/second:1", HOSTILE_IMAGE)
+IMAGES = {
+    "example/fails:1": [sys.executable, "-c", "raise SystemExit(3)"],
+    **{image: [sys.executable, "-ISc", SERVER, "{ip}", "{port}"] for image in LIGHT},
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--api", choices=("embedded", "server"), default="embedded", help="which API the hub is on")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -31,19 +56,34 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Demo]:
-    state = tmp_path_factory.mktemp("demo") / "state"
-    failing = {"example/fails:1": [sys.executable, "-c", "raise SystemExit(3)"]}
-    # A failed start is a page of its own; waiting for it need not take the default of 15 minutes.
-    environ = {"KS_START_TIMEOUT": "40"}
-    async with Demo(state, 0, environ=environ, images=failing, say=lambda _line: None) as demo:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[RealCluster | GivenCluster | None]:
+    """The real API server; None where the tests are on the embedded one."""
+    if getattr(request.module, "API", request.config.getoption("--api")) == "embedded":
+        yield None
+        return
+    try:
+        async with cluster_of_tests() as cluster:
+            yield cluster
+    except ClusterError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def demo(
+    request: pytest.FixtureRequest, cluster: RealCluster | GivenCluster | None, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Demo]:
+    folder = tmp_path_factory.mktemp("demo")
+    there = await prepared(cluster, folder) if cluster else None
+    # In a file that waits for a start to fail, that need not take the default of 15 minutes.
+    environ = {"KS_START_TIMEOUT": str(getattr(request.module, "START_SECONDS", 240))}
+    async with Demo(folder / "state", 0, cluster=there, environ=environ, images=IMAGES, say=lambda _line: None) as demo:
         yield demo
         SHOTS.mkdir(parents=True, exist_ok=True)
-        (SHOTS / "hub.log").write_text(demo.hub_log.read_text())
+        (SHOTS / f"{request.module.__name__.rpartition('.')[2]}.log").write_text(demo.hub_log.read_text())
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def kube(demo: Demo) -> AsyncIterator[Kube]:
     kube = Kube(demo.namespace, demo.kubeconfig_path)
     yield kube
@@ -107,13 +147,14 @@ class Hub:
 
     async def put(self, kind: str, name: str, spec: Mapping[str, Any]) -> None:
         plural = "analyticsworkspaces" if kind == "AnalyticsWorkspace" else "analyticsworkspacebindings"
+        path = f"/apis/xlscsde.nhs.uk/v1/namespaces/{self._demo.namespace}/{plural}"
         body = {"apiVersion": "xlscsde.nhs.uk/v1", "kind": kind, "metadata": {"name": name}, "spec": dict(spec)}
         try:
-            await self._kube.create(f"{GROUP}/{plural}", body)
+            await self._kube.create(path, body)
         except ApiError as error:
             if error.status != 409:
                 raise
-            await self._kube.merge_patch(f"{GROUP}/{plural}/{name}", {"spec": dict(spec)})
+            await self._kube.merge_patch(f"{path}/{name}", {"spec": dict(spec)})
 
     async def grant(self, user: str, name: str, *, expires: str = "2090-01-01", **jupyter: Any) -> None:
         """A workspace of its own for a test, and the user's binding to it."""
@@ -131,16 +172,15 @@ class Hub:
         )
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def hub(demo: Demo, kube: Kube) -> AsyncIterator[Hub]:
     async with aiohttp.ClientSession() as http:
         yield Hub(demo, kube, http)
 
 
-@pytest_asyncio.fixture(autouse=True, loop_scope="session")
-async def no_fault_is_left(demo: Demo) -> AsyncIterator[None]:
-    yield
-    demo.api.fault = None
+async def assert_accessible(person: Person) -> None:
+    results = await Axe().run(person.page)
+    assert results.violations_count == 0, results.generate_report()
 
 
 class Person:

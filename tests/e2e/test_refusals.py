@@ -1,21 +1,34 @@
-"""Refused at the pod: no pod, no claim, and a sentence that the user can understand (A1 to A4, S1 to S5)."""
+"""Refused: no pod, no claim, and a sentence that the user can understand; and starts that fail (A1 to A4, S1 to S5)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from kubernetes_asyncio.client import CustomObjectsApi
+from playwright.async_api import expect
 
-from tests.e2e.conftest import GROUP, Hub
+from tests.e2e.conftest import Hub, Person, assert_accessible
 from workspace_managers.devcluster.demo import Demo
 from workspace_managers.kube.client import Kube
 
+API = "embedded"  # whose faults these tests use
+START_SECONDS = 20  # one start here takes them to the end, and none is of JupyterLab, which may need more
+CONTAINER = re.compile("container", re.IGNORECASE)
+Make = Callable[..., Awaitable[Person]]
 YESTERDAY = str((datetime.now(UTC) - timedelta(days=1)).date())
+
+
+@pytest_asyncio.fixture(autouse=True, loop_scope="session")
+async def no_fault_is_left(demo: Demo) -> AsyncIterator[None]:
+    yield
+    demo.api.fault = None
 
 
 async def assert_refused(hub: Hub, user: str, options: Any, status: int, sentence: str) -> None:
@@ -175,6 +188,57 @@ async def test_api_server_that_is_gone_and_comes_back(hub: Hub, demo: Demo) -> N
     await hub.stop("judy")
 
 
+async def test_unavailable_backend_has_a_page_of_its_own(person: Make, demo: Demo) -> None:
+    """A4, F2: never "you have no workspaces" when nobody could ask; and all is well again when the API is."""
+
+    async def broken(request: web.Request) -> web.StreamResponse | None:
+        return web.Response(status=500) if "analyticsworkspace" in request.path else None
+
+    alice = await person("alice")
+    demo.api.fault = broken
+    demo.api.drop_watches()
+    async with asyncio.timeout(60):
+        while (await loaded(alice, demo)) == 200:  # noqa: ASYNC110 - nothing tells when the grace of the cache is over
+            await asyncio.sleep(1)
+    assert await loaded(alice, demo) == 503
+    text = await alice.page.inner_text("main")
+    assert "cannot be looked up" in text
+    assert "is lost" in text
+    await expect(alice.page.get_by_role("radio")).to_have_count(0)
+    await expect(alice.page.get_by_role("button", name="Start")).to_have_count(0)
+    await alice.shot("unavailable")
+    await assert_accessible(alice)
+    demo.api.fault = None
+    async with asyncio.timeout(60):
+        while (await loaded(alice, demo)) != 200:  # noqa: ASYNC110 - nor when the watch is back
+            await asyncio.sleep(1)
+
+
+async def loaded(person: Person, demo: Demo) -> int:
+    answer = await person.page.goto(f"{demo.url}/hub/spawn")
+    assert answer is not None
+    return answer.status
+
+
+async def test_progress_and_failed_start_say_what_to_do(person: Make, hub: Hub) -> None:
+    """F2: what is going on while it starts; then that no data is lost, and the way back to the list."""
+    await hub.grant("alice", "broken-start", image="example/fails:1", displayName="Broken start")
+    alice = await person("alice")
+    await alice.page.locator('input[name="profile"][value="broken-start"]').check(force=True)
+    await alice.page.get_by_role("button", name="Start").click()
+    await alice.page.wait_for_url("**/spawn-pending/**")
+    await expect(alice.page.locator("#progress-message")).to_contain_text(CONTAINER, timeout=20_000)
+    assert "broken-start" in await alice.page.inner_text("main")
+    await alice.shot("progress")
+    await assert_accessible(alice)
+    await expect(alice.page.get_by_text("is lost", exact=False).first).to_be_visible(timeout=90_000)
+    await alice.shot("failed-start")
+    await assert_accessible(alice)
+    await alice.page.goto(alice.page.url.split("/hub/")[0] + "/hub/spawn-pending/alice")
+    await alice.shot("failed-start-page")
+    await assert_accessible(alice)
+
+
 async def test_nothing_of_the_last_workspace_is_left(hub: Hub) -> None:
     """S5: the same server, one workspace after the other."""
     await hub.grant(
@@ -219,7 +283,6 @@ async def test_no_token_is_in_the_hubs_log(demo: Demo) -> None:
 
 
 async def _delete_binding(kube: Kube, name: str) -> None:
-    namespace = GROUP.rsplit("/", 1)[1]
     await CustomObjectsApi(await kube.api()).delete_namespaced_custom_object(
-        "xlscsde.nhs.uk", "v1", namespace, "analyticsworkspacebindings", name
+        "xlscsde.nhs.uk", "v1", kube.namespace, "analyticsworkspacebindings", name
     )

@@ -238,6 +238,11 @@ def test_ctrl_c_is_130_and_no_traceback(install: Install, monkeypatch: pytest.Mo
     assert capsys.readouterr() == ("", "\nInterrupted.\n")
 
 
+DEMO_DEFAULTS: dict[str, object] = {
+    "port": 8000, "state": Path(".demo"), "kubeconfig": None, "namespace": "", "node": "", "hub_host": "",
+}  # fmt: skip
+
+
 @pytest.fixture
 def demo(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
     module = types.ModuleType(DEMO)
@@ -248,11 +253,18 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        pytest.param([], {"port": 8000, "state": Path(".demo")}, id="defaults"),
-        pytest.param(["--port", "9000", "--state", "x/y"], {"port": 9000, "state": Path("x/y")}, id="both"),
+        pytest.param([], DEMO_DEFAULTS, id="defaults"),
+        pytest.param(
+            ["--port", "9000", "--state", "x/y"], {**DEMO_DEFAULTS, "port": 9000, "state": Path("x/y")}, id="both"
+        ),
+        pytest.param(
+            ["--kubeconfig", "k", "--namespace", "n", "--node", "local"],
+            {**DEMO_DEFAULTS, "kubeconfig": Path("k"), "namespace": "n", "node": "local"},
+            id="a-cluster",
+        ),
     ],
 )
-def test_demo_is_called_with_port_and_state(
+def test_demo_is_called_with_its_options(
     demo: types.ModuleType, arguments: list[str], expected: dict[str, object]
 ) -> None:
     calls: list[dict[str, Any]] = []

@@ -17,8 +17,10 @@ from aiohttp import ClientSession, web
 from workspace_managers.devcluster import demo as demo_module
 from workspace_managers.devcluster.api import EmbeddedApi
 from workspace_managers.devcluster.demo import (
+    NAMESPACE,
     Demo,
     DemoError,
+    apply,
     check_packages,
     check_port,
     check_python,
@@ -31,6 +33,7 @@ from workspace_managers.devcluster.demo import (
     welcome,
     what_they_see,
 )
+from workspace_managers.kube.client import Kube
 
 TODAY = datetime.date(2027, 3, 1)
 
@@ -126,30 +129,33 @@ def test_samples_are_as_the_issue_says() -> None:
     assert "\n" in spec["cardio-outcomes"]["description"].strip()
 
 
-async def test_samples_are_accepted_by_the_api_and_applied_again(tmp_path: Path) -> None:
-    demo = Demo(tmp_path, say=lambda _: None)
-    demo.api = EmbeddedApi(namespaces=(demo.namespace,))
-    await demo.api.start()
+async def test_samples_are_accepted_by_the_api_and_applied_again() -> None:
+    api = EmbeddedApi(namespaces=(NAMESPACE,))
+    await api.start()
+    kube = Kube(NAMESPACE, api.kubeconfig())
     try:
-        await demo._apply(load_samples(TODAY))
-        await demo._apply(load_samples(TODAY + datetime.timedelta(days=30)))
-        from kubernetes_asyncio import client, config  # noqa: PLC0415
-
-        async with await config.new_client_from_config_dict(demo.api.kubeconfig()) as api_client:
-            found = await client.CustomObjectsApi(api_client).get_namespaced_custom_object(
-                "xlscsde.nhs.uk", "v1", demo.namespace, "analyticsworkspacebindings", "alice-asthma-cohort"
-            )
-        assert found["spec"]["expires"] == "2027-04-06"
+        await apply(kube, load_samples(TODAY))
+        await apply(kube, load_samples(TODAY + datetime.timedelta(days=30)))
+        path = f"/apis/xlscsde.nhs.uk/v1/namespaces/{NAMESPACE}/analyticsworkspacebindings/alice-asthma-cohort"
+        assert (await kube.get(path))["spec"]["expires"] == "2027-04-06"
     finally:
-        await demo.api.stop()
+        await kube.close()
+        await api.stop()
 
 
 def test_welcome_tells_address_people_and_how_to_stop() -> None:
-    lines = list(welcome("http://127.0.0.1:8000", load_samples(), Path(".demo")))
+    lines = list(welcome("http://127.0.0.1:8000", load_samples(), Path(".demo"), Path(".demo/kubeconfig")))
     assert "JupyterHub is at http://127.0.0.1:8000" in lines
     assert "  carol   no workspace yet: a page that says whom to ask" in lines
     assert "KUBECONFIG=.demo/kubeconfig kubectl get" in "\n".join(lines)
+    assert "Sign in with a name and no password:" in lines
     assert lines[-1].startswith("Stop:          Ctrl-C")
+
+
+def test_welcome_tells_the_password_where_the_hub_has_one() -> None:
+    lines = list(welcome("http://x", load_samples(), Path("s"), Path("k"), namespace="mine", password="a1b2"))
+    assert "Sign in with a name and the password a1b2:" in lines
+    assert "KUBECONFIG=k kubectl get analyticsworkspaces --namespace mine" in "\n".join(lines)
 
 
 # The state, and the hub's process
@@ -202,7 +208,7 @@ def test_state_that_cannot_be_written_to(tmp_path: Path) -> None:
 
 def test_hub_environment_leaves_other_hubs_and_clusters_out() -> None:
     own = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "JUPYTERHUB_API_TOKEN": "x", "CONFIGPROXY_AUTH_TOKEN": "x",
-           "PATH": "/usr/bin", "WORKSPACE_MANAGER": "keycloak", "no_proxy": "example.org"}  # fmt: skip
+           "PATH": "/usr/bin", "WORKSPACE_MANAGER": "another", "no_proxy": "example.org"}  # fmt: skip
     env = hub_environment(own, {"WORKSPACE_MANAGER": "lscsde"})
     assert not {name for name in env if name.startswith(("KUBERNETES_", "JUPYTERHUB_", "CONFIGPROXY_"))}
     assert env["WORKSPACE_MANAGER"] == "lscsde"

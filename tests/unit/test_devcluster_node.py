@@ -21,7 +21,7 @@ from kubernetes_asyncio import client, config
 
 from workspace_managers.devcluster import node as node_module
 from workspace_managers.devcluster.api import EmbeddedApi
-from workspace_managers.devcluster.node import Node, kill_marked
+from workspace_managers.devcluster.node import NODE_NAME, Node, kill_marked
 
 NAMESPACE = "jupyterhub"
 SERVE = [sys.executable, "-m", "http.server", "--bind", "{ip}", "{port}"]
@@ -69,10 +69,10 @@ class Cluster:
         self.root = root
         self.node = self.new_node()
 
-    def new_node(self) -> Node:
+    def new_node(self, *, guest: bool = False) -> Node:
         return Node(
             self.api.kubeconfig(NAMESPACE), namespace=NAMESPACE, root=self.root, log=logging.getLogger("test"),
-            images=IMAGES,
+            images=IMAGES, guest=guest,
         )  # fmt: skip
 
     async def claim(self, name: str) -> None:
@@ -302,6 +302,32 @@ async def test_pod_left_over_from_an_earlier_run_is_deleted(cluster: Cluster) ->
     await cluster.until_ready("jupyter-bob")  # nobody had begun with it
 
 
+async def test_guest_runs_what_asks_for_it_and_touches_nothing_else(cluster: Cluster) -> None:
+    """On a cluster with nodes of its own: neither pods that wait for these, nor pods that run there."""
+    await cluster.node.stop()
+    await cluster.claim("jupyter-cardio")
+    await cluster.pod("serve", "waiting")
+    await cluster.pod("serve", "running")
+    body = {"status": {"phase": "Running", "startTime": "2025-01-01T00:00:00Z", "podIP": "10.0.0.9"}}
+    kind = {"_content_type": "application/merge-patch+json"}
+    await cluster.core.patch_namespaced_pod_status("running", NAMESPACE, body, **kind)
+    others = [await cluster.read(name) for name in ("waiting", "running")]
+    cluster.node = cluster.new_node(guest=True)
+    await cluster.node.start()
+    container = {"name": "notebook", "image": "serve", "volumeMounts": [{"name": "c", "mountPath": "/home/jovyan/c"}]}
+    volume = {"name": "c", "persistentVolumeClaim": {"claimName": "jupyter-cardio"}}
+    spec = {"schedulerName": NODE_NAME, "containers": [container], "volumes": [volume]}
+    await cluster.create("jupyter-alice", spec)
+    pod = await cluster.until_ready()
+    assert pod.spec.node_name is None, "a cluster deletes what runs on a node that it does not have"
+    claim = await cluster.core.read_namespaced_persistent_volume_claim("jupyter-cardio", NAMESPACE)
+    assert claim.status.phase != "Bound", "claims are the cluster's own affair"
+    await cluster.delete()
+    await cluster.until(lambda pod: pod is None)
+    await cluster.node.stop()
+    assert [await cluster.read(name) for name in ("waiting", "running")] == others
+
+
 async def test_environment_is_the_containers_and_nothing_of_the_developers(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,16 +377,14 @@ async def test_mount_outside_of_the_home_is_under_the_pods_rootfs(cluster: Clust
     assert (folder / "rootfs" / "mnt" / "data").resolve() == cluster.root / "claims" / "data"
 
 
-async def test_sub_path_cannot_leave_its_claim(cluster: Cluster) -> None:
-    await cluster.claim("data")
-    mount = {"name": "v", "mountPath": "/home/jovyan/x", "subPath": "../other"}
-    volumes = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
-    await cluster.create(
-        "jupyter-alice",
-        {"containers": [{"name": "notebook", "image": "serve", "volumeMounts": [mount]}], "volumes": volumes},
-    )
+async def test_pod_that_cannot_run_says_why(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(*_: object) -> None:
+        raise RuntimeError("no loopback address has port 8888 free")
+
+    monkeypatch.setattr(Node, "_give_address", taken)
+    await cluster.pod("serve")
     await cluster.until_phase("Failed")
-    assert ("Failed", "The pod cannot run: subPath '../other' must stay inside its volume") in await cluster.events()
+    assert ("Failed", "The pod cannot run: no loopback address has port 8888 free") in await cluster.events()
 
 
 @pytest.mark.parametrize(

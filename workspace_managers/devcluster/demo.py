@@ -1,11 +1,14 @@
-"""The demo: an embedded Kubernetes API, the node, the sample resources and a real JupyterHub, on this machine.
+"""The demo: the sample resources and a real JupyterHub on this machine, with an embedded Kubernetes API or as the guest
+of a cluster that is there already.
 
-Always true of this module: everything listens on loopback only, because signing in needs no password; every process
-that it starts ends with it; everything that it writes is in one folder, the state, and claims and their files are kept
-from run to run. The samples are applied again at each start, so that their dates stay right.
+Always true of this module: everything listens on loopback only, because signing in needs no password, unless the user
+names an address for a cluster's pods to reach the hub at, which then has a password; every process that it starts ends
+with it; everything that it writes is in one folder, the state, and claims and their files are kept from run to run. On
+a cluster, it is in one namespace that is the demo's own. The samples are applied again at each start, so that their
+dates stay right.
 
-The state: ``cluster.json`` (what the API holds), ``kubeconfig``, ``claims/<claim>/``, ``pods/<pod>/`` (emptied with the
-pod, but for its log), ``hub/`` (database, cookie secret, token, log) and ``lock``.
+The state: ``cluster.json`` and ``kubeconfig`` (what the embedded API holds, and the way to it), ``claims/<claim>/``,
+``pods/<pod>/`` (emptied with the pod, but for its log), ``hub/`` (database, cookie secret, token, log) and ``lock``.
 """
 
 from __future__ import annotations
@@ -17,15 +20,21 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..kube.client import Kube
 
 NAMESPACE = "jupyterhub"
 USERS = ("alice", "bob", "carol")
@@ -52,6 +61,24 @@ class DemoError(Exception):
     """The demo cannot run; the text is one sentence or two that say what to do."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster that is there already, for the demo to be a guest on; see `guest` for what it does there.
+
+    Attributes:
+        kubeconfig: Who the demo is on it.
+        namespace: One that does not exist, or that is the demo's own.
+        hub_host: An address of this machine at which the cluster's pods reach the hub, for the cluster's own nodes to
+            run them; empty for the node of this machine.
+        hub_kubeconfig: Who the hub is; None for the same as the demo.
+    """
+
+    kubeconfig: Path
+    namespace: str
+    hub_host: str = ""
+    hub_kubeconfig: Path | None = None
+
+
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -63,16 +90,17 @@ class Demo:
     Args:
         state: The folder for all files; made when missing. One demo at a time uses it.
         port: Where the hub is reached on 127.0.0.1; 0 for any free port.
+        cluster: Where to be a guest; None for an embedded Kubernetes API.
         environ: For the hub, over this process's environment, such as ``WORKSPACE_MANAGER``.
         images: Commands for images that are not Jupyter; see `Node`.
         say: Called with each line for the user.
 
     Attributes:
         url: The address for a browser, without a slash at the end.
-        api: The `EmbeddedApi`.
-        node: The `Node`.
+        api: The `EmbeddedApi`; None on a cluster.
         kubeconfig_path: For ``kubectl`` while the demo runs.
         namespace: Where everything is.
+        password: What everybody signs in with; empty where any will do.
         hub_api_token: A token for the hub's REST API that may manage users and servers.
         hub_log: The log of hub and proxy.
 
@@ -85,18 +113,20 @@ class Demo:
         state: Path = Path(".demo"),
         port: int = 8000,
         *,
+        cluster: Cluster | None = None,
         environ: Mapping[str, str] | None = None,
         images: Mapping[str, Sequence[str]] | None = None,
         say: Callable[[str], None] = _say,
     ) -> None:
         self.state = state.absolute()
-        self.namespace = NAMESPACE
-        self.kubeconfig_path = self.state / "kubeconfig"
+        self.namespace = cluster.namespace if cluster else NAMESPACE
+        self.kubeconfig_path = cluster.kubeconfig.absolute() if cluster else self.state / "kubeconfig"
+        self.password = secrets.token_hex(8) if cluster and cluster.hub_host else ""
         self.hub_log = self.state / "hub" / "hub.log"
         self.hub_api_token = ""
         self.url = ""
         self.api: Any = None
-        self.node: Any = None
+        self._cluster = cluster
         self._port = port
         self._environ = dict(environ or {})
         self._images = images
@@ -123,17 +153,41 @@ class Demo:
         if problem := check_python() or check_packages():
             raise DemoError(problem)
         # These need the extra `demo`, which has just been checked.
-        from .api import EmbeddedApi  # noqa: PLC0415
-        from .node import Node, kill_marked  # noqa: PLC0415
+        from ..errors import BackendUnavailable  # noqa: PLC0415 - this file is run by itself too, as the proxy
+        from ..kube.client import Kube  # noqa: PLC0415
+        from .guest import furnish, reach  # noqa: PLC0415
+        from .node import kill_marked  # noqa: PLC0415
 
         port = self._port or free_ports(1)[0]
-        if problem := check_port(port):
+        if problem := check_port(port) or check_host(self._cluster.hub_host if self._cluster else ""):
             raise DemoError(problem)
         self.url = f"http://{LOOPBACK}:{port}"
+        kube = Kube(self.namespace, self.kubeconfig_path)
+        stack.push_async_callback(kube.close)
+        namespace_exists = self._cluster is None or await reach(kube, self.kubeconfig_path)
         stack.enter_context(_locked(self.state))
         self._prepare_state()
         if await kill_marked(_HUB_MARK, str(self.state)):
             self._say("Ended the hub of an earlier run that had not stopped.")
+
+        if self._cluster is None:
+            await self._start_api(stack)
+        samples = load_samples()
+        try:
+            if self._cluster is not None:
+                host = (await kube.api()).configuration.host
+                self._say(f"Using the namespace {self.namespace} of the Kubernetes API at {host}")
+                await furnish(kube, namespace_exists=namespace_exists)
+            self._say(f"Applying {len(samples)} sample resources, as at each start: their dates follow today's")
+            await apply(kube, samples)
+        except (BackendUnavailable, TimeoutError) as error:
+            raise DemoError(f"The cluster does not take what the demo needs there: {error}") from error
+        if self._cluster is None or not self._cluster.hub_host:
+            await self._start_node(stack)
+        await self._start_hub(stack, port)
+
+    async def _start_api(self, stack: AsyncExitStack) -> None:
+        from .api import EmbeddedApi  # noqa: PLC0415 - of the extra's
 
         self._say("Starting the Kubernetes API (embedded)")
         self.api = EmbeddedApi(state_file=self.state / "cluster.json", namespaces=("default", NAMESPACE))
@@ -141,15 +195,21 @@ class Demo:
         stack.push_async_callback(self.api.stop)
         _write_private(self.kubeconfig_path, json.dumps(self.api.kubeconfig(NAMESPACE), indent=2))
 
-        samples = load_samples()
-        self._say(f"Applying {len(samples)} sample resources, as at each start: their dates follow today's")
-        await self._apply(samples)
+    async def _start_node(self, stack: AsyncExitStack) -> None:
+        from kubernetes_asyncio.client import ApiException  # noqa: PLC0415 - slow, and of the extra's
+
+        from .node import Node  # noqa: PLC0415
 
         self._say("Starting the node: each server is a process of this machine")
-        self.node = Node(self.api.kubeconfig(NAMESPACE), namespace=NAMESPACE, root=self.state, images=self._images)
-        await self.node.start()
-        stack.push_async_callback(self.node.stop)
-        await self._start_hub(stack, port)
+        node = Node(
+            self.kubeconfig_path, namespace=self.namespace, root=self.state, images=self._images,
+            guest=self._cluster is not None,
+        )  # fmt: skip
+        try:
+            await node.start()
+        except ApiException as error:
+            raise DemoError(f"The cluster does not let the node see its pods: {error.status} {error.reason}") from error
+        stack.push_async_callback(node.stop)
 
     def _prepare_state(self) -> None:
         shared = self.state / "claims" / "jupyter-shared"
@@ -162,39 +222,27 @@ class Demo:
             _write_private(token, secrets.token_hex(16))
         self.hub_api_token = token.read_text().strip()
 
-    async def _apply(self, samples: Sequence[Mapping[str, Any]]) -> None:
-        from kubernetes_asyncio import client, config  # noqa: PLC0415 - slow, and of the extra's
-
-        async with await config.new_client_from_config_dict(self.api.kubeconfig(NAMESPACE)) as api_client:
-            objects = client.CustomObjectsApi(api_client)
-            for sample in samples:
-                where = (GROUP, VERSION, NAMESPACE, PLURALS[sample["kind"]])
-                try:
-                    found = await objects.get_namespaced_custom_object(*where, sample["metadata"]["name"])
-                except client.ApiException as error:
-                    if error.status != 404:
-                        raise
-                    await objects.create_namespaced_custom_object(*where, sample)
-                else:
-                    found["spec"] |= sample["spec"]
-                    await objects.replace_namespaced_custom_object(*where, found["metadata"]["name"], found)
-
     async def _start_hub(self, stack: AsyncExitStack, port: int) -> None:
         import aiohttp  # noqa: PLC0415 - slow, and of the extra's
         import jupyterhub  # noqa: PLC0415
 
-        from .node import tied  # noqa: PLC0415
+        from .node import NODE_NAME, tied  # noqa: PLC0415
 
         self._say(f"Starting JupyterHub {jupyterhub.__version__}")
-        hub_port, proxy_api_port = free_ports(2)
+        cluster = self._cluster or Cluster(self.kubeconfig_path, self.namespace)
+        hub_host = cluster.hub_host or LOOPBACK
+        (hub_port,), (proxy_api_port,) = free_ports(1, hub_host), free_ports(1)
         handed_over = {
-            "port": port, "hub_port": hub_port, "proxy_api_port": proxy_api_port, "api_token": self.hub_api_token,
+            "port": port, "hub_host": hub_host, "hub_port": hub_port, "proxy_api_port": proxy_api_port,
+            "api_token": self.hub_api_token, "password": self.password,
             "proxy_command": [sys.executable, "-P", __file__, "--proxy-timeout", "0"],
-            "hub_folder": str(self.hub_log.parent), "users": USERS, "namespace": NAMESPACE,
+            "hub_folder": str(self.hub_log.parent), "users": USERS, "namespace": self.namespace,
+            "scheduler": None if cluster.hub_host else NODE_NAME,
             "config_files": [str(path) for path in hub_config_files()],
         }  # fmt: skip
+        kubeconfig = cluster.hub_kubeconfig or self.kubeconfig_path
         env = hub_environment(os.environ, self._environ) | {
-            "KUBECONFIG": str(self.kubeconfig_path), "POD_NAMESPACE": NAMESPACE, _HUB_MARK: str(self.state),
+            "KUBECONFIG": str(kubeconfig.absolute()), "POD_NAMESPACE": self.namespace, _HUB_MARK: str(self.state),
             "WORKSPACE_DEMO": json.dumps(handed_over),
         }  # fmt: skip
         (self.hub_log.parent / "proxy.pid").unlink(missing_ok=True)  # else the hub ends what has that number now
@@ -205,7 +253,7 @@ class Demo:
                 start_new_session=True,
             )  # fmt: skip
         stack.push_async_callback(self._stop_hub)
-        waiting_for = [f"http://{LOOPBACK}:{hub_port}", self.url]  # the hub itself, then through its proxy
+        waiting_for = [f"http://{hub_host}:{hub_port}", self.url]  # the hub itself, then through its proxy
         try:
             async with asyncio.timeout(_HUB_START_SECONDS), aiohttp.ClientSession() as session:
                 while waiting_for and self._hub.returncode is None:
@@ -236,8 +284,8 @@ class Demo:
 
 
 async def run(
-    port: int = 8000, state: Path = Path(".demo"), *, environ: Mapping[str, str] | None = None,
-    say: Callable[[str], None] = _say,
+    port: int = 8000, state: Path = Path(".demo"), *, cluster: Cluster | None = None,
+    environ: Mapping[str, str] | None = None, say: Callable[[str], None] = _say,
 ) -> int:  # fmt: skip
     """Run the demo until Ctrl-C or SIGTERM.
 
@@ -248,7 +296,7 @@ async def run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, told.set)
-    demo = Demo(state, port, environ=environ, say=say)
+    demo = Demo(state, port, cluster=cluster, environ=environ, say=say)
     starting = asyncio.create_task(demo.__aenter__())
     stopping = asyncio.create_task(told.wait())
     await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -259,17 +307,22 @@ async def run(
             await asyncio.wait({starting})
             return 0
         await starting
-        for line in welcome(demo.url, load_samples(), state):
+        kubeconfig = cluster.kubeconfig if cluster else state / "kubeconfig"
+        for line in welcome(
+            demo.url, load_samples(), state, kubeconfig, namespace=demo.namespace, password=demo.password
+        ):
             say(line)
         ended = asyncio.create_task(demo.hub_ended())
         await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if ended.done():
             say(ended.result())
         else:
-            say("Stopping: servers, hub, node, Kubernetes API")
+            say("Stopping")
             ended.cancel()
         await demo.__aexit__()
         say(f"Stopped. Files stay in {state}.")
+        if cluster is not None:
+            say(f"What it made on the cluster stays in the namespace {cluster.namespace}, its claims among them.")
         return 0 if told.is_set() else 1
     except DemoError as error:
         say(str(error))
@@ -280,14 +333,54 @@ async def run(
             loop.remove_signal_handler(number)
 
 
-def main(port: int = 8000, state: Path = Path(".demo")) -> int:
+def main(
+    port: int = 8000, state: Path = Path(".demo"), *, kubeconfig: Path | None = None, namespace: str = "",
+    node: str = "", hub_host: str = "",
+) -> int:  # fmt: skip
     """The command ``workspace-managers demo``. Returns the exit code."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     os.environ |= without_proxy(os.environ)
-    return asyncio.run(run(port, state))
+    try:
+        cluster = cluster_of(kubeconfig, namespace, node, hub_host)
+    except DemoError as error:
+        _say(str(error))
+        return 1
+    return asyncio.run(run(port, state, cluster=cluster))
 
 
 # What stops it, in one sentence each
+
+
+def cluster_of(kubeconfig: Path | None, namespace: str, node: str, hub_host: str) -> Cluster | None:
+    """The cluster that the command line names, None where it names none.
+
+    Raises:
+        DemoError: Something is missing, or is for something that is not asked for.
+    """
+    if kubeconfig is None:
+        if namespace or node or hub_host:
+            raise DemoError(
+                "--namespace, --node and --hub-host are for a cluster of your own: name it with --kubeconfig "
+                "(make demo KUBECONFIG=path)"
+            )
+        return None
+    if not kubeconfig.is_file():
+        raise DemoError(
+            f"There is no file {kubeconfig}: name a kubeconfig with --kubeconfig (make demo KUBECONFIG=path)"
+        )
+    if not re.fullmatch("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", namespace):
+        raise DemoError(
+            "On a cluster of your own, the demo needs a namespace of its own: name one that does not exist with "
+            "--namespace (make demo NAMESPACE=name)"
+        )
+    if node == "local" and hub_host:
+        raise DemoError("--hub-host is for servers that the cluster runs: leave out that or --node local")
+    if node != "local" and not hub_host:
+        raise DemoError(
+            "The cluster's pods cannot reach a hub on 127.0.0.1: name an address of this machine that they can reach "
+            "with --hub-host (make demo HUB_HOST=address), or run them on this machine with --node local (NODE=local)"
+        )
+    return Cluster(kubeconfig, namespace, hub_host)
 
 
 def check_python(version: tuple[Any, ...] = sys.version_info, platform: str = sys.platform) -> str | None:
@@ -324,6 +417,19 @@ def check_port(port: int) -> str | None:
     return None
 
 
+def check_host(hub_host: str) -> str | None:
+    """The sentence for an address that pods cannot reach the hub at, else None."""
+    if not hub_host:
+        return None
+    try:
+        if not IPv4Address(hub_host).is_unspecified:
+            free_ports(1, hub_host)
+            return None
+    except (OSError, ValueError):
+        pass
+    return f"{hub_host} is not an address of this machine: name one that the cluster's pods can reach with --hub-host"
+
+
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         try:
@@ -333,12 +439,12 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nothing listens on, all different."""
+def free_ports(count: int, address: str = LOOPBACK) -> list[int]:
+    """Ports of an IPv4 address of this machine that nothing listens on, all different."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:
-            probe.bind((LOOPBACK, 0))
+            probe.bind((address, 0))
         return [int(probe.getsockname()[1]) for probe in probes]
     finally:
         for probe in probes:
@@ -421,18 +527,35 @@ def load_samples(today: date | None = None) -> list[dict[str, Any]]:
     return list(yaml.load_all(SAMPLES.read_text(), Loader))
 
 
-def welcome(url: str, samples: Sequence[Mapping[str, Any]], state: Path) -> Iterator[str]:
+async def apply(kube: Kube, samples: Sequence[Mapping[str, Any]]) -> None:
+    """Make the samples, and where they are there already, put their spec right."""
+    from ..kube.client import ApiError  # noqa: PLC0415 - slow
+
+    for sample in samples:
+        path = f"/apis/{GROUP}/{VERSION}/namespaces/{kube.namespace}/{PLURALS[sample['kind']]}"
+        try:
+            await kube.create(path, sample)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            await kube.merge_patch(f"{path}/{sample['metadata']['name']}", {"spec": sample["spec"]})
+
+
+def welcome(
+    url: str, samples: Sequence[Mapping[str, Any]], state: Path, kubeconfig: Path, *, namespace: str = NAMESPACE,
+    password: str = "",
+) -> Iterator[str]:  # fmt: skip
     """The lines that greet whoever starts the demo: the address, who can sign in, what each will see, how to stop."""
     yield ""
     yield f"JupyterHub is at {url}"
-    yield "Sign in with a name and no password:"
+    yield f"Sign in with a name and {f'the password {password}' if password else 'no password'}:"
     for user in USERS:
         first = user
         for line in what_they_see(user, samples) or ["no workspace yet: a page that says whom to ask"]:
             yield f"  {first:7} {line}"
             first = ""
     yield ""
-    yield f"The cluster:   KUBECONFIG={state / 'kubeconfig'} kubectl get analyticsworkspaces"
+    yield f"The cluster:   KUBECONFIG={kubeconfig} kubectl get analyticsworkspaces --namespace {namespace}"
     yield f"Hub's log:     {state / 'hub' / 'hub.log'}"
     yield "Stop:          Ctrl-C (claims and their files are kept)"
 

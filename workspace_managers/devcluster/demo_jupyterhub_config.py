@@ -15,10 +15,10 @@ c = get_config()  # type: ignore[name-defined]  # noqa: F821 (traitlets puts it 
 demo = json.loads(os.environ["WORKSPACE_DEMO"])
 hub_folder = Path(demo["hub_folder"])
 
-# Loopback only, because signing in needs no password.
+# Loopback only, because signing in needs no password; but where a cluster's pods must reach the hub, it has one.
 c.JupyterHub.bind_url = f"http://127.0.0.1:{demo['port']}"
-c.JupyterHub.hub_ip = "127.0.0.1"
-c.JupyterHub.hub_connect_ip = "127.0.0.1"
+c.JupyterHub.hub_ip = demo["hub_host"]
+c.JupyterHub.hub_connect_ip = demo["hub_host"]
 c.JupyterHub.hub_port = demo["hub_port"]
 c.ConfigurableHTTPProxy.should_start = True
 c.ConfigurableHTTPProxy.command = demo["proxy_command"]
@@ -33,6 +33,7 @@ c.JupyterHub.cleanup_proxy = True
 
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allowed_users = set(demo["users"])
+c.DummyAuthenticator.password = demo["password"]
 
 # For the tests, which use the hub's REST API.
 c.JupyterHub.services = [{"name": "demo", "api_token": demo["api_token"]}]
@@ -48,6 +49,7 @@ c.JupyterHub.load_roles = [
 c.Spawner.consecutive_failure_limit = 5
 c.JupyterHub.spawner_class = "kubespawner.KubeSpawner"
 c.KubeSpawner.namespace = demo["namespace"]
+c.KubeSpawner.scheduler_name = demo["scheduler"]
 c.KubeSpawner.events_enabled = True
 c.KubeSpawner.default_url = "/lab"
 c.KubeSpawner.http_timeout = 60

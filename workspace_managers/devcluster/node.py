@@ -7,6 +7,7 @@ Always true of this module:
 - Every process ends with its pod, and with the node: kernels and terminals too, which start sessions of their own.
 - Nothing is adopted: a pod that an earlier run of a node started is deleted, because its process is gone.
 - A claim is the folder ``claims/<claim name>``. Its files outlive every pod; a pod's own folder is emptied with it.
+- As a guest, on a cluster that has nodes of its own, it touches only pods that ask for its scheduler by name.
 
 What a stand-in does not do: no image is pulled (each one is this Python environment's Jupyter server, unless
 ``images`` names a command), no container restarts, limits, security contexts, node selectors and probes are not
@@ -157,6 +158,9 @@ class Node:
         log: Gets what goes wrong; what happens to a pod goes to its Events.
         images: Commands for images that are not Jupyter, by the image's whole name. ``{ip}`` and ``{port}`` are
             filled in. A container's own command and args are not looked at then.
+        guest: On a cluster of somebody else's: only pods with the ``schedulerName`` `NODE_NAME` are run. They are bound
+            to no node, as the cluster deletes what runs on a node that it does not have; its claims are its own
+            affair.
     """
 
     def __init__(
@@ -167,9 +171,11 @@ class Node:
         root: Path,
         log: logging.Logger | None = None,
         images: Mapping[str, Sequence[str]] | None = None,
+        guest: bool = False,
     ) -> None:
         self.namespace = namespace
         self.root = root.absolute()
+        self._guest = guest
         self._kubeconfig = kubeconfig
         self._log = log or logging.getLogger(__name__)
         self._images = dict(images or {})
@@ -238,7 +244,7 @@ class Node:
 
     async def _list(self) -> str:
         pods = await self._call(self._core.list_namespaced_pod(self.namespace, _preload_content=False))
-        found = {item["metadata"]["uid"]: item for item in pods["items"]}
+        found = {item["metadata"]["uid"]: item for item in pods["items"] if self._runs(item)}
         for uid in self._pods.keys() - found.keys():
             self._gone(uid)
         for item in found.values():
@@ -259,7 +265,7 @@ class Node:
                         version = raw["metadata"]["resourceVersion"]
                         if event["type"] == "DELETED":
                             self._gone(raw["metadata"]["uid"])
-                        elif event["type"] != "BOOKMARK":
+                        elif event["type"] != "BOOKMARK" and self._runs(raw):
                             self._seen(raw)
             except client.ApiException as error:
                 version = None
@@ -284,6 +290,9 @@ class Node:
                 yield json.loads(line)
         finally:
             response.close()
+
+    def _runs(self, raw: Mapping[str, Any]) -> bool:
+        return not self._guest or raw["spec"].get("schedulerName") == NODE_NAME
 
     def _seen(self, raw: Mapping[str, Any]) -> None:
         metadata, status = raw["metadata"], raw.get("status", {})
@@ -392,7 +401,8 @@ class Node:
 
     async def _run(self, pod: _Pod) -> None:
         binding = {"metadata": {"name": pod.name, "uid": pod.uid}, "target": {"kind": "Node", "name": NODE_NAME}}
-        if not pod.raw["spec"].get("nodeName"):  # without it, a real API server deletes a pod before its process ends
+        # Without it, a real API server deletes a pod before its process ends.
+        if not (self._guest or pod.raw["spec"].get("nodeName")):
             await self._insist(lambda: self._core.create_namespaced_pod_binding(
                 pod.name, self.namespace, binding, _preload_content=False,
             ))  # fmt: skip
@@ -432,7 +442,7 @@ class Node:
 
     async def _bind_claim(self, claim: Mapping[str, Any]) -> None:
         """What a provisioner does when the first pod uses a claim of a class that waits for it."""
-        if claim.get("status", {}).get("phase") != "Bound":
+        if not self._guest and claim.get("status", {}).get("phase") != "Bound":
             spec, name = claim["spec"], claim["metadata"]["name"]
             capacity = (spec.get("resources") or {}).get("requests")
             body = {"status": {"phase": "Bound", "accessModes": spec.get("accessModes"), "capacity": capacity}}
@@ -473,9 +483,7 @@ class Node:
         mounts = {mount["mountPath"]: mount for container in (*pod.init_containers, *pod.containers)
                   for mount in container.spec.get("volumeMounts") or ()}  # fmt: skip
         for mount_path, mount in sorted(mounts.items()):
-            volume, sub_path = mount["name"], PurePosixPath(mount.get("subPath") or ".")
-            if sub_path.is_absolute() or ".." in sub_path.parts:
-                raise ValueError(f"subPath {str(sub_path)!r} must stay inside its volume")
+            volume, sub_path = mount["name"], mount.get("subPath") or "."
             source = self.root / "claims" / claims[volume] if volume in claims else pod.folder / "volumes" / volume
             source.mkdir(parents=True, exist_ok=True)
             if volume in claims:
