@@ -44,9 +44,11 @@ def broken() -> Mapping[str, Sequence[type[Any]]]:
 
 
 def is_red(contract: type[WorkspaceManagerContract], clause: str) -> bool:
-    """Whether a clause fails for a plugin."""
+    """Whether a clause fails for a plugin; to be left out is not to fail."""
     try:
         getattr(contract(), clause)()
+    except pytest.skip.Exception:
+        return False
     except (Exception, pytest.fail.Exception):
         return True
     return False
@@ -55,7 +57,10 @@ def is_red(contract: type[WorkspaceManagerContract], clause: str) -> bool:
 @pytest.mark.parametrize("clause", CLAUSES)
 def test_example_keeps_every_clause(contracts: Contracts, clause: str) -> None:
     """What is right is green, or red would tell nothing."""
-    getattr(contracts["example"](), clause)()
+    try:
+        getattr(contracts["watching"](), clause)()
+    except pytest.skip.Exception as skipped:
+        pytest.fail(f"left out: {skipped}")
 
 
 @pytest.mark.parametrize("clause", CLAUSES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,27 +12,34 @@ import pytest
 
 from workspace_managers import ConfigurationError
 from workspace_managers.contract import WorkspaceManagerContract, collection
+from workspace_managers.contract.world import KUBECONFIG
+from workspace_managers.devcluster.api import EmbeddedApi
 from workspace_managers.registry import CONTRACT_GROUP, GROUP, installed
 
 CLAUSES = WorkspaceManagerContract.clauses()
 PYTEST = ("-p", "no:cacheprovider", "-v", "-rf")
 
 
-CHOSEN = "Test_example or (Test_escapestext and (hostile or secrets)) or test_plugin_has_a_contract"
+CHOSEN = "((Test_watching or Test_escapestext) and (hostile or secrets)) or test_plugin_has_a_contract"
+
+
+def run(folder: Path, site: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The command of the README with options, in an empty folder, so without this repository's settings."""
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *PYTEST, "--pyargs", "workspace_managers.contract", *options],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(site), "COLUMNS": "1000"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
 
 
 @pytest.fixture(scope="module")
 def ran(site: Path, tmp_path_factory: pytest.TempPathFactory) -> subprocess.CompletedProcess[str]:
-    """The command of the README with a part chosen, in an empty folder, so without this repository's settings."""
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *PYTEST, "--pyargs", "workspace_managers.contract", "-k", CHOSEN],
-        cwd=tmp_path_factory.mktemp("empty"),
-        env=os.environ | {"PYTHONPATH": str(site), "COLUMNS": "1000"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    """A run of a part."""
+    return run(tmp_path_factory.mktemp("empty"), site, "-k", CHOSEN)
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +81,21 @@ def test_plugin_without_a_contract_is_a_failing_test(ran: subprocess.CompletedPr
     """And says what to register."""
     assert ran.returncode == 1, ran.stdout
     assert "test_plugin_has_a_contract[lonely] - Failed: the workspace manager lonely" in ran.stdout
-    assert "test_plugin_has_a_contract[example] PASSED" in ran.stdout
+    assert "test_plugin_has_a_contract[watching] PASSED" in ran.stdout
 
 
-def test_installed_contract_is_collected_and_green(ran: subprocess.CompletedProcess[str]) -> None:
-    """Each clause by its name, and their count at the end."""
-    assert f"example: {len(CLAUSES)} clauses on the embedded API: {len(CLAUSES)} kept" in ran.stdout, ran.stdout
+def test_installed_contract_is_collected(site: Path, tmp_path: Path) -> None:
+    """Each clause by its name."""
+    collected = run(tmp_path, site, "--collect-only").stdout
     for clause in CLAUSES:
-        assert f"::Test_example::{clause} PASSED" in ran.stdout
+        assert f"<Function {clause}>" in collected
+    assert "<Class Test_watching>" in collected
+
+
+def test_installed_contract_is_green(ran: subprocess.CompletedProcess[str]) -> None:
+    """With the count of clauses at the end, and where they ran."""
+    assert "::Test_watching::test_hostile_text_stays_text PASSED" in ran.stdout
+    assert "watching: 2 clauses on the embedded API: 2 kept" in ran.stdout, ran.stdout
 
 
 def test_installed_contract_of_a_broken_plugin_is_red(ran: subprocess.CompletedProcess[str]) -> None:
@@ -110,16 +125,38 @@ def test_contract_of_a_plugin_that_is_not_installed_is_one_sentence() -> None:
         collection.run("nowhere")
 
 
+def test_kubeconfig_that_leads_nowhere_is_one_sentence(tmp_path: Path) -> None:
+    """Before anything is run, as ``workspace-managers contract --kubeconfig`` says it; and as pytest says it."""
+    nowhere = tmp_path / "kubeconfig"
+    with pytest.raises(ConfigurationError, match=r"^the kubeconfig '.*' is not there$"):
+        collection.run("lscsde", nowhere)
+    nowhere.write_text(json.dumps(EmbeddedApi().kubeconfig()))
+    with pytest.raises(ConfigurationError, match=r"^the kubeconfig '.*' leads to no Kubernetes API that answers: .*$"):
+        collection.run("lscsde", nowhere)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *PYTEST, "--pyargs", f"{collection.TESTS}::test_a_plugin_is_installed"],
+        cwd=tmp_path,
+        env=os.environ | {KUBECONFIG: str(nowhere), "COLUMNS": "1000"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 2
+    assert "leads to no Kubernetes API that answers" in ran.stdout
+    assert "Traceback" not in ran.stdout
+
+
 def test_run_of_one_plugin_is_of_that_plugin_alone(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By its class where it has a contract, else by the test that says that it has none."""
     asked: list[list[str]] = []
 
-    def run(command: list[str], *, check: bool) -> subprocess.CompletedProcess[str]:
+    def run(command: list[str], *, env: object, check: bool) -> subprocess.CompletedProcess[str]:
         asked.append(command[2:])
         return subprocess.CompletedProcess(command, 5)
 
     monkeypatch.setattr(subprocess, "run", run)
-    assert [collection.run("Example", ["-x"]), collection.run("lonely"), collection.run()] == [5, 5, 5]
+    assert [collection.run("Example", options=["-x"]), collection.run("lonely"), collection.run()] == [5, 5, 5]
     tests = "workspace_managers.contract.test_installed"
     assert asked == [
         ["pytest", "--pyargs", f"{tests}::Test_example", "-x"],

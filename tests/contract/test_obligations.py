@@ -142,6 +142,15 @@ def test_fault_of_the_world_is_never_unsupported() -> None:
         getattr(contract, CLAUSE)()
 
 
+def test_world_that_breaks_no_workspace_says_what_to_do() -> None:
+    """The one verb that may be missing, and then only with a reason."""
+    name = "test_broken_workspace_hides_no_other"
+    with pytest.raises(NotImplementedError, match="Void has no break_workspace; write it, or declare the clause"):
+        getattr(bad(**WHOLE)(), name)()
+    with pytest.raises(pytest.xfail.Exception, match="unsupported: nothing in it can break"):
+        getattr(bad(**WHOLE, unsupported={name: "nothing in it can break"})(), name)()
+
+
 def test_clause_without_a_rule_is_an_error() -> None:
     """The suite's authors forget too."""
     from workspace_managers.contract.obligations import clause  # noqa: PLC0415 - the only one here

@@ -7,9 +7,14 @@ import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests import dists
+
+# The same examples in each run, however slow the machine is at that moment.
+hypothesis.settings.register_profile("gate", derandomize=True, database=None, deadline=None)
+hypothesis.settings.load_profile("gate")
 
 Install = Callable[..., Path]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from workspace_managers.names import default_claim, is_name, label_value, volume_name
@@ -50,10 +50,21 @@ def test_every_legal_workspace_gets_legal_names(name: str) -> None:
     assert is_name(default_claim(name))
 
 
-@given(LEGAL, LEGAL)
-def test_two_claims_never_share_a_volume_name(one: str, other: str) -> None:
-    """S4: unique."""
-    assert (volume_name(one) == volume_name(other)) is (one == other)
+@st.composite
+def look_alikes(draw: st.DrawFn) -> tuple[str, str]:
+    """Two legal names that differ in one character, which may be a dot for a dash."""
+    one = draw(LEGAL.filter(lambda name: len(name) > 2) | st.just("a.b-" * 63 + "a"))
+    place = draw(st.integers(0, len(one) - 1))
+    other = one[:place] + draw(st.sampled_from("a0.-")) + one[place + 1 :]
+    assume(is_name(other) and other != one)
+    return one, other
+
+
+@given(look_alikes())
+def test_two_workspaces_never_share_a_name(names: tuple[str, str]) -> None:
+    """S4: unique, in every name that is made of one."""
+    for made in (volume_name, label_value, default_claim):
+        assert made(names[0]) != made(names[1])
 
 
 @pytest.mark.parametrize("length", [1, 62, 63, 64, 245, 246, 253])

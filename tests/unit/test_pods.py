@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.factories import pod, shared, volume, workspace
 from workspace_managers import Resources, StorageRefused
 from workspace_managers.names import volume_name
-from workspace_managers.pods import is_label, is_reserved_label, rebuild
+from workspace_managers.pods import PASSING_KINDS, is_label, is_reserved_label, rebuild
 
 VOLUMES = [volume(), shared()]
 
@@ -211,20 +211,34 @@ def test_label(key: object, value: object, legal: bool) -> None:
     assert is_label(key, value) is legal
 
 
-KINDS = st.sampled_from(["persistentVolumeClaim", "hostPath", "configMap", "secret", "emptyDir", "nfs", "csi"])
+FOREIGN = ("persistentVolumeClaim", "hostPath", "nfs", "csi", "ephemeral", "image", "aKindOfTomorrow")
+PLACES = ("containers", "initContainers", "ephemeralContainers")
+KINDS = st.lists(st.sampled_from([*sorted(PASSING_KINDS), *FOREIGN]), max_size=2, unique=True)
+MOUNTS = st.lists(st.tuples(st.sampled_from(PLACES), st.integers(0, 1), st.integers(0, 7)), max_size=12)
 
 
-@given(st.lists(st.tuples(KINDS, st.booleans()), max_size=6))
-def test_whatever_the_hub_put_on_only_the_own_claims_are_left(kinds: list[tuple[str, bool]]) -> None:
-    """S1, for any pod."""
-    document = pod(volumes=[], initContainers=[{"name": "init"}])
-    for number, (kind, in_init) in enumerate(kinds):
-        document["spec"]["volumes"].append({"name": f"v{number}", kind: {"claimName": "other"}})
-        container = document["spec"]["initContainers" if in_init else "containers"][0]
-        container.setdefault("volumeMounts", []).append({"name": f"v{number}", "mountPath": f"/v{number}"})
+@given(st.lists(KINDS, max_size=6), MOUNTS)
+def test_any_pod_loses_what_is_foreign_and_keeps_the_rest(
+    kinds: list[list[str]], mounts: list[tuple[str, int, int]]
+) -> None:
+    """S1 and S5: whatever the volumes, of one kind, of two or of none, and whatever container mounts them."""
+    document = pod(volumes=[{"name": f"v{n}", **{kind: {} for kind in each}} for n, each in enumerate(kinds)])
+    document["spec"]["containers"][0]["volumeMounts"] = []
+    for place in PLACES:
+        others = [{"name": f"{place}-{n}"} for n in range(2)]
+        document["spec"][place] = [*document["spec"].get(place, []), *others]
+    for place, index, n in mounts:
+        container = document["spec"][place][index]
+        container.setdefault("volumeMounts", []).append({"name": f"v{n}", "mountPath": f"/v{n}"})
     rebuilt = rebuild(document, workspace(), VOLUMES)
-    assert sorted(claims_of(rebuilt).values()) == ["jupyter-cardio", "jupyter-shared"]
-    names = {each["name"] for each in rebuilt["spec"]["volumes"]}
-    for container in (*rebuilt["spec"]["containers"], *rebuilt["spec"]["initContainers"]):
-        assert set(mounts_of(container).values()) <= names
-    assert not {"hostPath", "nfs", "csi"} & {key for each in rebuilt["spec"]["volumes"] for key in each}
+    passing = [f"v{n}" for n, each in enumerate(kinds) if len(each) == 1 and each[0] in PASSING_KINDS]
+    own = [volume_name("jupyter-cardio"), volume_name("jupyter-shared")]
+    assert [each["name"] for each in rebuilt["spec"]["volumes"]] == passing + own
+    assert set(claims_of(rebuilt).values()) == {"jupyter-cardio", "jupyter-shared"}
+    for place in PLACES:
+        for before, after in zip(document["spec"][place], rebuilt["spec"][place], strict=True):
+            kept = [each for each in before.get("volumeMounts", []) if each["name"] in passing]
+            added = after["volumeMounts"][len(kept) :]
+            assert after["volumeMounts"][: len(kept)] == kept
+            assert [each["name"] for each in added] == (own if after["name"] == "notebook" else [])
+    assert rebuild(rebuilt, workspace(), VOLUMES) == rebuilt

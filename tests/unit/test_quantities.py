@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,6 +80,38 @@ def test_what_the_api_would_not_take_is_refused(value: object) -> None:
         quantities.quantity_value(value)
 
 
-@given(st.integers(min_value=0, max_value=2**60), st.sampled_from(["", "k", "M", "Ki", "Mi", "Gi", "m"]))
-def test_never_less_than_was_written(number: int, unit: str) -> None:
-    assert quantities.octets(f"{number}{unit}") >= quantities.quantity_value(f"{number}{unit}")
+SCALES = {"": Fraction(1), "m": Fraction(1, 1000), "e3": Fraction(1000), "E-2": Fraction(1, 100)}
+SCALES |= {unit: Fraction(1000) ** (power + 1) for power, unit in enumerate("kMGTPE")}
+SCALES |= {f"{unit}i": Fraction(1024) ** (power + 1) for power, unit in enumerate("KMGTPE")}
+# As many digits as are kept exactly.
+NUMBERS = st.integers(0, 10**9).map(str) | st.decimals(0, 10**5, places=3).map("{:f}".format)
+
+
+@given(NUMBERS, st.sampled_from(sorted(SCALES)))
+def test_any_quantity_is_its_number_times_its_unit(number: str, unit: str) -> None:
+    """Never less than was written, and no more than the byte that a part of one takes."""
+    value = Fraction(number) * SCALES[unit]
+    quantity = f"{number}{unit}"
+    assert quantities.quantity_value(quantity) == value
+    assert value <= quantities.octets(quantity) < value + 1
+    assert quantities.cores(quantity) == float(value)
+
+
+@given(NUMBERS, st.sampled_from(sorted(SCALES)))
+def test_any_quantity_is_told_as_what_it_is(number: str, unit: str) -> None:
+    """F2: the number and the unit that the user reads are the quantity."""
+    told, words = quantities.memory_in_words(f"{number}{unit}").split(" ")
+    scale = SCALES["" if words == "bytes" else words.removesuffix("B")]
+    assert Fraction(told) * scale == Fraction(number) * SCALES[unit]
+
+
+@given(st.text() | st.text("0123456789.eE+-mkMGTPi _", max_size=8))
+def test_any_text_is_a_certain_quantity_or_none(text: str) -> None:
+    """A hub must neither crash on it nor take it for nothing."""
+    try:
+        value = quantities.quantity_value(text)
+    except ValueError:
+        return
+    assert value.is_finite()
+    assert value >= 0
+    assert text[0] in "0123456789."

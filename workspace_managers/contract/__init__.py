@@ -2,7 +2,8 @@
 
 Always true here: a plugin is judged by what the framework makes of its answers, and its backend is changed out of band
 only. ``pytest --pyargs workspace_managers.contract`` runs the contract of every installed plugin; install the extra
-``contract`` for it.
+``contract`` for it. It runs on an embedded Kubernetes API, or on the cluster of the kubeconfig that
+``CONTRACT_KUBECONFIG`` names, with faults between plugin and API on either.
 
     class StudiesContract(WorkspaceManagerContract):
         manager_class = StudiesManager
@@ -29,9 +30,22 @@ except ModuleNotFoundError as error:
 # Before the first import of it, or a red clause would not tell what it compared.
 pytest.register_assert_rewrite("workspace_managers.contract.clauses")
 
+from ..devcluster.kinds import definitions  # noqa: E402 - see above
 from .clauses import WorkspaceManagerContract  # noqa: E402 - see above
 from .obligations import Clause, ContractError  # noqa: E402 - see above
+from .proxy import FaultProxy, Injection, Seen, refuse  # noqa: E402 - see above
 from .stage import Stage  # noqa: E402 - see above
 from .world import World  # noqa: E402 - see above
 
-__all__ = ["Clause", "ContractError", "Stage", "WorkspaceManagerContract", "World"]
+__all__ = [
+    "Clause",
+    "ContractError",
+    "FaultProxy",
+    "Injection",
+    "Seen",
+    "Stage",
+    "WorkspaceManagerContract",
+    "World",
+    "definitions",
+    "refuse",
+]

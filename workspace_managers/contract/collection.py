@@ -6,18 +6,22 @@ and one contract that cannot be loaded hides no other.
 
 from __future__ import annotations
 
+import asyncio
 import importlib.metadata
 import inspect
+import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .. import registry
 from ..errors import quote
 from ..registry import CONTRACT_GROUP, Registration
 from .clauses import WorkspaceManagerContract
+from .world import KUBECONFIG, name_of_api, own_cluster
 
 TESTS = "workspace_managers.contract.test_installed"
 
@@ -80,19 +84,22 @@ def test_classes(found: Found) -> dict[str, type[WorkspaceManagerContract]]:
     return made
 
 
-def run(name: str | None = None, options: Sequence[str] = ()) -> int:
+def run(name: str | None = None, kubeconfig: Path | None = None, options: Sequence[str] = ()) -> int:
     """Run the contract of one plugin, or of every installed one, as ``workspace-managers contract`` does.
 
     Args:
         name: The plugin's name; None for all.
+        kubeconfig: The cluster to run it on; None for the one that ``CONTRACT_KUBECONFIG`` names, or the embedded API.
         options: Further options of pytest.
 
     Returns:
         The exit status of pytest.
 
     Raises:
-        ConfigurationError: There is no such plugin, or more than one.
+        ConfigurationError: There is no such plugin, or more than one, or no API server at that cluster.
     """
+    cluster = kubeconfig or own_cluster()
+    asyncio.run(name_of_api(cluster))
     chosen = ["--pyargs", "workspace_managers.contract"]
     if name is not None:
         wanted = registry.find(name).name.casefold()
@@ -102,7 +109,9 @@ def run(name: str | None = None, options: Sequence[str] = ()) -> int:
         test = title or f"test_plugin_has_a_contract[{wanted}]"
         chosen[1] = f"{TESTS}::{test}"
     # A process of its own: pytest cannot explain the asserts of modules that are imported already.
-    return subprocess.run([sys.executable, "-m", "pytest", *chosen, *options], check=False).returncode
+    command = [sys.executable, "-m", "pytest", *chosen, *options]
+    environment = os.environ | ({KUBECONFIG: str(cluster)} if cluster else {})
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 # Pytest would take these two for tests where they are imported.

@@ -21,7 +21,7 @@ from .stage import CLAUSE_SECONDS, Stage, staged
 from .world import World
 
 Body = Callable[[Any, Stage], Awaitable[None]]
-_VERBS = ("put_workspace", "grant", "revoke", "delete_workspace", "outage", "recover")
+_VERBS = ("put_workspace", "grant", "revoke", "delete_workspace", "outage", "recover", "break_workspace")
 _LIFE = ("start", "stop")
 _FINAL = ("run_clause", "clauses")
 

@@ -117,7 +117,7 @@ class Stage:
 
     async def form(self, identity: str | User) -> Form:
         """The form of a user."""
-        return await self.manager.build_form(_user(identity))
+        return await self.manager.build_form(self._user(identity))
 
     async def listed(self, identity: str | User) -> set[str]:
         """The workspaces on the form of a user, open or not."""
@@ -125,14 +125,14 @@ class Stage:
 
     async def start(self, identity: str | User, workspace: str) -> dict[str, Any]:
         """The pod of a user's start of a workspace."""
-        return await self.manager.provision(_user(identity), workspace, hub_pod())
+        return await self.manager.provision(self._user(identity), workspace, hub_pod())
 
     async def starts(self, identity: str | User, workspace: str, now: datetime | None = None) -> bool:
         """Whether a start is let through (True) or denied (False), by the form's way and by the pod's alike."""
         if now is not None:
             self.world.now = now
         outcomes = set()
-        for question in (self.manager.choose(_user(identity), workspace), self.start(identity, workspace)):
+        for question in (self.manager.choose(self._user(identity), workspace), self.start(identity, workspace)):
             try:
                 await question
                 outcomes.add(True)
@@ -147,15 +147,18 @@ class Stage:
         Raises:
             AssertionError: The start was let through, or the answer was that there is none.
         """
-        before = set(self.world.claims())
+        before = set(await self.world.claims())
         try:
             await self.start(identity, workspace)
         except AccessDenied as refusal:
-            assert set(self.world.claims()) == before, "a start that was denied has made a claim"  # noqa: S101 - as above
+            assert set(await self.world.claims()) == before, "a start that was denied has made a claim"  # noqa: S101 - as above
             return refusal
         except BackendUnavailable as error:
             raise AssertionError(f"a start that must be denied was unavailable: {error}") from error
         raise AssertionError(f"{identity!r} started {workspace!r}, which must be denied")
+
+    def _user(self, identity: str | User) -> User:
+        return self.world.user(identity) if isinstance(identity, str) else identity
 
     async def close(self) -> None:
         """Close every plugin that was made, the last one first; each is closed once."""
@@ -166,7 +169,12 @@ class Stage:
 @asynccontextmanager
 async def staged(manager_class: type[WorkspaceManager], world: World) -> AsyncIterator[Stage]:
     """A stage on a world that is started, and both ended after it."""
-    await world.start()
+    try:
+        await world.start()
+    except BaseException:
+        with suppress(Exception):
+            await world.stop()
+        raise
     try:
         stage = Stage(manager_class, world)
         try:
@@ -178,7 +186,3 @@ async def staged(manager_class: type[WorkspaceManager], world: World) -> AsyncIt
                     await stage.close()
     finally:
         await world.stop()
-
-
-def _user(identity: str | User) -> User:
-    return User.identify(identity) if isinstance(identity, str) else identity

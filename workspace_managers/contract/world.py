@@ -1,29 +1,36 @@
-"""Where a plugin under contract lives: a hub's namespace on the embedded API, a clock, and the plugin's own backend.
+"""Where a plugin under contract lives: a hub's namespace on a Kubernetes API, a clock, and the plugin's own backend.
 
 Always true here: the verbs change the backend itself and never go through the plugin, nor through the API's faults;
-when a verb has returned, the backend has changed. What a plugin has cached by then is the plugin's affair.
+when a verb has returned, the backend has changed. What a plugin has cached by then is the plugin's affair. The API is
+an embedded one that each world has for itself, or that of the cluster that ``CONTRACT_KUBECONFIG`` names, in a
+namespace that each world makes and removes.
 """
 
 from __future__ import annotations
 
-import copy
 import logging
+import os
+import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime
-from typing import Any, ClassVar
-
-from aiohttp import web
+from pathlib import Path
+from typing import Any
+from unittest import mock
 
 from ..devcluster.api import EmbeddedApi
+from ..errors import BackendUnavailable, ConfigurationError, quote
 from ..kube import cache
-from ..kube.client import Kube
+from ..kube.client import ApiError, Kube
 from ..manager import Context
+from ..models import User
 from ..settings import Settings
+from .proxy import FaultProxy
 
-Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
+KUBECONFIG = "CONTRACT_KUBECONFIG"
+"""The environment variable that names a kubeconfig, of a cluster to run on. Not ``KUBECONFIG``: that is one in use."""
 LOGGER = "workspace_managers.contract.plugin"
-CLAIMS = "persistentvolumeclaims"
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 """What the clock says at first."""
 # An outage is to be noticed in seconds; the order of the times stays as it is in a hub.
@@ -40,41 +47,50 @@ class World(ABC):
     """A plugin's backend, and the hub around it. A plugin author subclasses it; the suite makes one for each clause.
 
     Attributes:
-        namespace: The hub's.
+        namespace: The hub's, of this world alone.
         now: What the clock of ``context`` says; the suite moves it.
-        timezone: ``WORKSPACE_TIMEZONE``; set by the suite before ``start``.
-        api: The API server that keeps the claims; from ``start`` on.
-        kube: The client that the plugin gets.
-        faults: Asked in order before the API answers; the first answer is sent instead.
+        timezone: ``WORKSPACE_TIMEZONE`` of ``context``; set by the suite.
+        administrator: A client past the faults, with the rights of the kubeconfig; from ``start`` on.
+        faults: What stands between the plugin and the Kubernetes API; from ``start`` on.
+        kube: The client that the plugin gets, which goes through ``faults``; from ``start`` on.
     """
 
-    namespace: ClassVar[str] = "contract"
-    api: EmbeddedApi
+    administrator: Kube
+    faults: FaultProxy
     kube: Kube
-    _times: Mapping[str, Any]
 
     def __init__(self) -> None:
         """Called without arguments, outside a loop or on it; open nothing here."""
+        self.namespace = f"contract-{secrets.token_hex(6)}"
         self.now = NOON
         self.timezone = "UTC"
-        self.faults: list[Fault] = []
+        self._collections = {self._claims_path}
+        self._life = AsyncExitStack()
 
     async def start(self) -> None:
         """Make the hub's namespace. Override it to start a backend of your own, and call this first."""
-        self._times = {name: getattr(cache, name) for name in _SHORT_TIMES}
-        for name, value in _SHORT_TIMES.items():
-            setattr(cache, name, value)
-        self.api = EmbeddedApi(namespaces=(self.namespace,))
-        self.api.fault = self._fault
-        await self.api.start()
-        self.kube = Kube(self.namespace, self.api.kubeconfig(self.namespace))
+        async with AsyncExitStack() as life:
+            life.enter_context(mock.patch.multiple(cache, **_SHORT_TIMES))
+            kubeconfig: Path | Mapping[str, Any] | None = own_cluster()
+            if kubeconfig is None:
+                api = EmbeddedApi(namespaces=())
+                await api.start()
+                life.push_async_callback(api.stop)
+                kubeconfig = api.kubeconfig()
+            self.administrator = Kube(self.namespace, kubeconfig)
+            life.push_async_callback(self.administrator.close)
+            await self.administrator.create("/api/v1/namespaces", {"metadata": {"name": self.namespace}})
+            life.push_async_callback(self._remove_namespace)
+            self.faults = FaultProxy(kubeconfig)
+            life.push_async_callback(self.faults.stop)
+            await self.faults.start()
+            self.kube = Kube(self.namespace, self.faults.kubeconfig(self.namespace))
+            life.push_async_callback(self.kube.close)
+            self._life = life.pop_all()
 
     async def stop(self) -> None:
         """End what ``start`` began. Override it to end your backend, and call this last."""
-        await self.kube.close()
-        await self.api.stop()
-        for name, value in self._times.items():
-            setattr(cache, name, value)
+        await self._life.aclose()
 
     @property
     def context(self) -> Context:
@@ -131,41 +147,104 @@ class World(ABC):
     async def recover(self) -> None:
         """The backend answers again, with what it had."""
 
+    # What a plugin author may give
+
+    async def break_workspace(self, name: str) -> None:
+        """Spoil a workspace that is there, as far as the backend lets anybody: so that it could not be started.
+
+        Something that a workspace cannot do without goes missing or becomes unreadable: a null where the image or the
+        last day was, an attribute that is gone, a quantity that is none. Its grants stay. Where the backend takes
+        nothing but whole workspaces, leave this out and declare the clause that asks for it unsupported.
+        """
+        raise NotImplementedError(
+            f"{type(self).__qualname__} has no break_workspace; write it, or declare the clause unsupported with the "
+            f"reason why {name} cannot be broken"
+        )
+
+    def user(self, username: str) -> User:
+        """The user who has signed in by this name, in either form that ``User.identify`` reads.
+
+        Override it where the plugin reads the identity provider's claims: give those that this user brings along now.
+        The suite keeps a user over a revocation, as a session does.
+        """
+        return User.identify(username)
+
     # The API server, out of band
 
-    def put_object(self, group: str, plural: str, body: Mapping[str, Any]) -> None:
-        """Create an object, or put it in the place of the one that is there."""
-        kind = self.api.store.kind(group, plural)
-        taken = copy.deepcopy(dict(body)) | {"apiVersion": kind.api_version, "kind": kind.name}
-        name = taken["metadata"]["name"]
-        if name in self.objects(group, plural):
-            self.api.store.replace(kind, self.namespace, name, taken)
-        else:
-            self.api.store.create(kind, self.namespace, taken)
+    async def put_object(self, collection: str, body: Mapping[str, Any]) -> None:
+        """Create an object, or put it in the place of the one that is there.
 
-    def delete_object(self, group: str, plural: str, name: str) -> None:
+        Args:
+            collection: The collection's path, such as ``/api/v1/namespaces/x/configmaps``; removed with the world.
+            body: The object; of a custom resource with ``apiVersion`` and ``kind``.
+        """
+        self._collections.add(collection)
+        try:
+            await self.administrator.create(collection, body)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            path = f"{collection}/{body['metadata']['name']}"
+            version = (await self.administrator.get(path))["metadata"]["resourceVersion"]
+            replacement = {**body, "metadata": {**body["metadata"], "resourceVersion": version}}
+            await self.administrator.request("PUT", path, body=replacement)
+
+    async def delete_object(self, collection: str, name: str) -> None:
         """Delete an object."""
-        self.api.store.delete(self.api.store.kind(group, plural), self.namespace, name, {})
+        await self.administrator.request("DELETE", f"{collection}/{name}")
 
-    def objects(self, group: str, plural: str) -> dict[str, Mapping[str, Any]]:
+    async def objects(self, collection: str) -> dict[str, Mapping[str, Any]]:
         """The objects that are there, by name."""
-        stored = self.api.store.list(self.api.store.kind(group, plural), self.namespace)
-        return {each.object["metadata"]["name"]: each.object for each in stored}
+        return {each["metadata"]["name"]: each for each in (await self.administrator.get(collection))["items"]}
 
-    def claims(self) -> dict[str, Mapping[str, Any]]:
+    async def claims(self) -> dict[str, Mapping[str, Any]]:
         """The persistent volume claims that are there, by name."""
-        return self.objects("", CLAIMS)
+        return await self.objects(self._claims_path)
 
-    def put_claim(self, name: str, *, annotations: Mapping[str, str], labels: Mapping[str, str]) -> None:
-        """A claim that somebody else has made, in the place of the one that is there."""
-        if name in self.claims():
-            self.delete_object("", CLAIMS, name)
+    async def put_claim(self, name: str, *, annotations: Mapping[str, str], labels: Mapping[str, str]) -> None:
+        """A claim that somebody else has made; of one that is there, these become the annotations and labels."""
+        present = (await self.claims()).get(name)
         spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
         metadata = {"name": name, "annotations": dict(annotations), "labels": dict(labels)}
-        self.put_object("", CLAIMS, {"metadata": metadata, "spec": spec})
+        await self.put_object(self._claims_path, {"metadata": metadata, "spec": present["spec"] if present else spec})
 
-    async def _fault(self, request: web.Request) -> web.StreamResponse | None:
-        for fault in tuple(self.faults):
-            if (answer := await fault(request)) is not None:
-                return answer
-        return None
+    @property
+    def _claims_path(self) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims"
+
+    async def _remove_namespace(self) -> None:
+        # Without a controller manager nobody else empties a namespace that is deleted.
+        for collection in self._collections:
+            await self.administrator.request("DELETE", collection)
+        await self.administrator.request("DELETE", f"/api/v1/namespaces/{self.namespace}")
+
+
+def own_cluster() -> Path | None:
+    """The kubeconfig of the cluster to run on; None for the embedded API."""
+    named = os.environ.get(KUBECONFIG)
+    return Path(named) if named else None
+
+
+async def name_of_api(kubeconfig: Path | None) -> str:
+    """The API server that worlds are made on, in words.
+
+    Args:
+        kubeconfig: As ``own_cluster`` gives it.
+
+    Raises:
+        ConfigurationError: No API server answers there.
+    """
+    if kubeconfig is None:
+        return "the embedded API"
+    if not os.path.isfile(kubeconfig):  # noqa: ASYNC240 - nothing else runs yet
+        raise ConfigurationError(f"the kubeconfig {quote(str(kubeconfig), 200)} is not there")
+    kube = Kube("default", kubeconfig)
+    try:
+        version = await kube.get("/version")
+    except BackendUnavailable as error:
+        raise ConfigurationError(
+            f"the kubeconfig {quote(str(kubeconfig), 200)} leads to no Kubernetes API that answers: {error}"
+        ) from error
+    finally:
+        await kube.close()
+    return f"kube-apiserver {version['gitVersion']}"

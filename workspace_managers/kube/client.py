@@ -106,17 +106,17 @@ class Kube:
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Read an object or a list; ``path`` is the API's own, such as ``/api/v1/namespaces/x/pods``."""
-        return await self._request("GET", path, query=query)
+        return await self.request("GET", path, query=query)
 
     async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object. After a try without an answer it may exist: 409 then tells."""
-        return await self._request("POST", path, body=body)
+        return await self.request("POST", path, body=body)
 
     async def merge_patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Change an object by a JSON merge patch; with ``metadata.resourceVersion`` in it, only what was read."""
-        return await self._request("PATCH", path, body=body, content_type=_MERGE_PATCH)
+        return await self.request("PATCH", path, body=body, content_type=_MERGE_PATCH)
 
-    async def _request(
+    async def request(
         self,
         method: str,
         path: str,
@@ -125,6 +125,8 @@ class Kube:
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
     ) -> dict[str, Any]:
+        """Any other request with a JSON answer; it is repeated as ``call`` says."""
+
         async def once(api: client.ApiClient) -> dict[str, Any]:
             response = await _send(api, method, path, query, body, content_type, aiohttp.ClientTimeout(REQUEST_SECONDS))
             async with response:

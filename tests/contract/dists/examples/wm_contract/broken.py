@@ -13,7 +13,7 @@ import unicodedata
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 
 import aiohttp
@@ -30,10 +30,22 @@ from workspace_managers import (
     require_open,
 )
 from workspace_managers.contract import WorkspaceManagerContract
+from workspace_managers.kube.claims import OWNER_ANNOTATION
 
 from . import example
 from .calls_at_import import CallsAtImport
-from .example import ExampleManager, ExampleWorld, backend
+from .example import ExampleManager, ExampleWorld, WatchingManager, WatchingWorld, backend
+
+
+def claims_path(plugin: ExampleManager) -> str:
+    """Where claims are."""
+    return f"/api/v1/namespaces/{plugin.context.namespace}/persistentvolumeclaims"
+
+
+def claim_body(claim: str, owner: str) -> dict[str, Any]:
+    """A claim of a workspace."""
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    return {"metadata": {"name": claim, "annotations": {OWNER_ANNOTATION: owner}}, "spec": spec}
 
 
 class MatchesCase(ExampleManager):
@@ -118,14 +130,15 @@ class LastsAsTheWorkspace(ExampleManager):
     """Forgets that a grant has an end of its own."""
 
     def build(self, name: str, facts: Mapping[str, Any], until: date) -> Workspace:
-        return super().build(name, facts, facts["expires"])
+        return super().build(name, facts, facts["expires"] if name.endswith("-ends") else until)
 
 
 class CountsInUtc(ExampleManager):
     """Has a day of its own, in UTC."""
 
     async def confirm(self, user: User, name: str) -> Workspace:
-        return require_open(user, name, await self.grants(user), self.context.clock().date())
+        day = self.context.clock().date() if name == "zone" else self.context.today()
+        return require_open(user, name, await self.grants(user), day)
 
 
 class KeepsTheDay(ExampleManager):
@@ -137,6 +150,15 @@ class KeepsTheDay(ExampleManager):
 
     async def confirm(self, user: User, name: str) -> Workspace:
         day = self.day if name == "later" else self.context.today()
+        return require_open(user, name, await self.grants(user), day)
+
+
+class LosesSummerTime(ExampleManager):
+    """Takes the offset that its zone has in January for that of the whole year."""
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        offset = datetime(2026, 1, 15, tzinfo=self.context.settings.timezone).utcoffset()
+        day = (self.context.clock().astimezone(UTC) + (offset or timedelta())).date()
         return require_open(user, name, await self.grants(user), day)
 
 
@@ -200,6 +222,74 @@ class GivesUp(ExampleManager):
             raise
 
 
+class TakesForbiddenForNo(ExampleManager):
+    """Tells a 403 of the API server to the user."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        try:
+            await self.context.kube.get(claims_path(self))
+        except ApiError as error:
+            if error.status == 403:
+                raise AccessDenied("it is forbidden") from error
+            raise
+        return await super().volumes_for(user, workspace)
+
+
+class TakesSilenceForNo(ExampleManager):
+    """Tells an API server without an answer to the user as a denial."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        try:
+            await self.context.kube.get(claims_path(self))
+        except ApiError:
+            raise
+        except BackendUnavailable as error:
+            raise AccessDenied("nobody says yes") from error
+        return await super().volumes_for(user, workspace)
+
+
+class OneAtATime(ExampleManager):
+    """Asks the API server for one user, and then for the next."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.turn = asyncio.Lock()
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        async with self.turn:
+            await self.context.kube.get(claims_path(self))
+        return await super().volumes_for(user, workspace)
+
+
+class ReadsTooEarly(WatchingManager):
+    """Asks first who has the workspace, and then whether the answer can be had."""
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        answer = await ExampleManager.confirm(self, user, name)
+        await self.context.kube.get(self.path())
+        return answer
+
+
+class GoesOnWithoutHistory(WatchingManager):
+    """Has no use for a 410, nor for what comes after it."""
+
+    deaf = False
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        self.deaf = self.deaf or event["type"] == "ERROR"
+        self.lose()
+
+    def lose(self) -> None:
+        if not self.deaf:
+            super().lose()
+
+
+class BelievesSilence(WatchingManager):
+    """Takes a connection without a word for one without news."""
+
+    silence = 3600.0
+
+
 class MakesUpWorkspaces(ExampleManager):
     """Fills in what a grant does not say."""
 
@@ -209,6 +299,20 @@ class MakesUpWorkspaces(ExampleManager):
         facts = {"display_name": "", "description": "", "image": "x", "available_from": date.min, "expires": date.max}
         more = [self.build(name, facts, until) for name, until in dangling if name == "never-made"]
         return [*await super().grants(user), *more]
+
+
+class FailsForAll(ExampleManager):
+    """Fails where a workspace has no image."""
+
+    def skip(self, name: str) -> None:
+        raise ValueError(f"{name} has no image")
+
+
+class SkipsInSilence(ExampleManager):
+    """Leaves a workspace without an image out, and tells nobody."""
+
+    def skip(self, name: str) -> None:
+        pass
 
 
 class RemembersWorkspaces(ExampleManager):
@@ -272,8 +376,8 @@ class TakesOver(ExampleManager):
     async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
         claim = default_claim(workspace.name)
         if workspace.name == "claimed":
-            path = f"/api/v1/namespaces/{self.context.namespace}/persistentvolumeclaims/{claim}"
-            annotations = {"workspace-managers/owner": workspace.name}
+            path = f"{claims_path(self)}/{claim}"
+            annotations = {OWNER_ANNOTATION: workspace.name}
             try:
                 await self.context.kube.merge_patch(path, {"metadata": {"annotations": annotations}})
             except ApiError as error:
@@ -337,9 +441,8 @@ class DeniesForQuota(ExampleManager):
     async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
         found = await super().volumes_for(user, workspace)
         if workspace.name == "no-room":
-            path = f"/api/v1/namespaces/{self.context.namespace}/persistentvolumeclaims"
             try:
-                await self.context.kube.create(path, {"metadata": {"name": "jupyter-no-room"}})
+                await self.context.kube.create(claims_path(self), claim_body("jupyter-no-room", workspace.name))
             except ApiError as error:
                 if error.status == 403:
                     raise AccessDenied("no room") from error
@@ -352,10 +455,39 @@ class AsksOnce(ExampleManager):
     async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
         if workspace.name.startswith("fault-"):
             api = await self.context.kube.api()
-            path = f"/api/v1/namespaces/{self.context.namespace}/persistentvolumeclaims"
-            async with aiohttp.ClientSession() as session, session.get(f"{api.configuration.host}{path}") as answer:
+            url = f"{api.configuration.host}{claims_path(self)}"
+            async with aiohttp.ClientSession() as session, session.get(url) as answer:
                 answer.raise_for_status()
         return await super().volumes_for(user, workspace)
+
+
+class ClaimsAnother(ExampleManager):
+    """Makes its claims itself, and another one where the first seems to be taken."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        claim = default_claim(workspace.name)
+        try:
+            await self.context.kube.create(claims_path(self), claim_body(claim, workspace.name))
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            there = [each["metadata"]["name"] for each in (await self.context.kube.get(claims_path(self)))["items"]]
+            claim = claim if claim in there else f"{claim}-2"
+        return (self.own(workspace, claim), self.shared())
+
+
+class ClaimsAnew(ExampleManager):
+    """Has a client of its own to make its claims with, and makes another one where the first seems to have failed."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        claim = default_claim(workspace.name)
+        url = f"{(await self.context.kube.api()).configuration.host}{claims_path(self)}"
+        async with aiohttp.ClientSession() as session:
+            try:
+                await session.post(url, json=claim_body(claim, workspace.name))
+            except aiohttp.ClientError:
+                claim = f"{claim}-2"
+        return (self.own(workspace, claim), self.shared())
 
 
 class EscapesText(ExampleManager):
@@ -446,12 +578,20 @@ BROKEN: Mapping[str, Sequence[type[ExampleManager]]] = {
     "test_earlier_end_holds": [LastsAsTheWorkspace],
     "test_days_begin_in_the_time_zone": [CountsInUtc],
     "test_clock_is_read_at_the_question": [KeepsTheDay],
+    "test_any_window_in_any_zone_opens_by_the_calendar": [LosesSummerTime],
     "test_expired_and_future_grants_are_told": [ListsOpenOnly],
     "test_outage_at_the_start_is_unavailable": [EmptyAtFirst],
     "test_outage_later_is_unavailable_or_nothing_changed": [EmptyLater],
     "test_outage_stops_every_start": [StartsFromMemory],
     "test_recovery_is_seen": [GivesUp],
+    "test_forbidden_request_is_unavailable": [TakesForbiddenForNo],
+    "test_request_without_an_answer_is_unavailable": [TakesSilenceForNo],
+    "test_slow_answer_holds_up_nobody_else": [OneAtATime],
+    "test_revocation_during_a_slow_answer_is_seen": [ReadsTooEarly],
+    "test_forgotten_history_is_read_anew": [GoesOnWithoutHistory],
+    "test_silent_watch_is_not_believed": [BelievesSilence],
     "test_grant_without_its_workspace_opens_nothing": [MakesUpWorkspaces],
+    "test_broken_workspace_hides_no_other": [FailsForAll, SkipsInSilence],
     "test_deleted_workspace_is_closed_at_once": [RemembersWorkspaces],
     "test_revocation_is_seen_at_once": [RemembersGrants],
     "test_denial_tells_nothing_of_others": [TellsWhose],
@@ -466,6 +606,8 @@ BROKEN: Mapping[str, Sequence[type[ExampleManager]]] = {
     "test_nothing_is_left_of_the_last_start": [CollectsVolumes],
     "test_full_quota_is_unavailable": [DeniesForQuota],
     "test_passing_faults_lose_no_start": [AsksOnce],
+    "test_conflict_makes_no_second_claim": [ClaimsAnother],
+    "test_lost_answer_makes_no_second_claim": [ClaimsAnew],
     "test_hostile_text_stays_text": [EscapesText],
     "test_secrets_stay_out_of_the_log": [LogsClaims],
     "test_class_is_one_that_the_hub_takes": [OfAnotherVersion],
@@ -486,7 +628,8 @@ def tidy() -> None:
 
 def contract_of(plugin: type[ExampleManager]) -> type[WorkspaceManagerContract]:
     """The contract class of one of these plugins."""
-    members: dict[str, Any] = {"manager_class": plugin, "world": ExampleWorld, "__module__": __name__}
+    world = WatchingWorld if issubclass(plugin, WatchingManager) else ExampleWorld
+    members: dict[str, Any] = {"manager_class": plugin, "world": world, "__module__": __name__}
     return type(f"{plugin.__name__}Contract", (WorkspaceManagerContract,), members)
 
 

@@ -1,15 +1,20 @@
-"""A plugin that is as it should be, over a backend in memory, with a cache that ``confirm`` passes by.
+"""Two plugins that are as they should be, over a backend in memory; one has a cache that ``confirm`` passes by.
 
-Always true here: every answer is made from the question's own user and the backend's facts of the moment.
+Always true here: every answer is made from the question's own user and the backend's facts, of the moment or, on the
+form of the second, of the last change that a watch has told of.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
+
+import aiohttp
 
 from workspace_managers import (
     HOME,
@@ -76,11 +81,14 @@ class ExampleManager(WorkspaceManager):
     async def grants(self, user: User) -> list[Workspace]:
         """What the backend says now."""
         workspaces, grants = await backend.read()
-        return [
-            self.build(name, workspaces[name], until)
-            for username, name, until in grants
-            if name in workspaces and self.holds(user, username)
-        ]
+        mine = [(name, until) for username, name, until in grants if name in workspaces and self.holds(user, username)]
+        for name in {name for name, _ in mine if workspaces[name]["image"] is None}:
+            self.skip(name)
+        return [self.build(name, workspaces[name], until) for name, until in mine if workspaces[name]["image"]]
+
+    def skip(self, name: str) -> None:
+        """Leave out a workspace without an image."""
+        self.context.log.warning("The workspace %s has no image", name)
 
     async def list_workspaces(self, user: User) -> Sequence[Workspace]:
         """What the backend says now; remembered for nobody but the plugins that break a clause."""
@@ -137,12 +145,97 @@ class ExampleWorld(World):
         """Answer again."""
         backend.down = False
 
+    async def break_workspace(self, name: str) -> None:
+        """Forget its image."""
+        backend.workspaces[name] = {**backend.workspaces[name], "image": None}
+
+
+class WatchingManager(ExampleManager):
+    """Keeps each form until the API server tells that the backend has changed, or the watch of it breaks."""
+
+    silence = 1.0
+
+    def path(self) -> str:
+        """Where it is told so."""
+        return f"/api/v1/namespaces/{self.context.namespace}/configmaps"
+
+    async def start(self) -> None:
+        """Watch."""
+        self.task = asyncio.create_task(self.watch())
+
+    async def watch(self) -> None:
+        """Watch again and again; what happened in between is unknown, so every form is forgotten."""
+        while True:
+            try:
+                version = (await self.context.kube.get(self.path()))["metadata"]["resourceVersion"]
+                self.lose()
+                query = {"watch": "1", "resourceVersion": version}
+                async with self.context.kube.stream(self.path(), query, silence=self.silence) as told:
+                    async for line in told:
+                        self.hear(json.loads(line))
+            except (BackendUnavailable, aiohttp.ClientError, OSError, TimeoutError):
+                await asyncio.sleep(0.02)
+            self.lose()
+
+    def hear(self, _event: Mapping[str, Any]) -> None:
+        """Something has changed."""
+        self.seen.clear()
+
+    def lose(self) -> None:
+        """Something may have changed."""
+        self.seen.clear()
+
+    async def list_workspaces(self, user: User) -> Sequence[Workspace]:
+        """What the backend said at the last change."""
+        return self.seen.get(user.name) or await super().list_workspaces(user)
+
+    async def confirm(self, user: User, name: str) -> Workspace:
+        """Whether the backend is there is written on the API server; then its own answer."""
+        await self.context.kube.get(self.path())
+        return await super().confirm(user, name)
+
+
+class WatchingWorld(ExampleWorld):
+    """Tells the API server of each change."""
+
+    async def put_workspace(self, name: str, **facts: Any) -> None:
+        """Write it, and tell."""
+        await super().put_workspace(name, **facts)
+        await self.tell()
+
+    async def grant(self, username: str, workspace: str, expires: date) -> None:
+        """Write it, and tell."""
+        await super().grant(username, workspace, expires)
+        await self.tell()
+
+    async def revoke(self, username: str, workspace: str) -> None:
+        """Take it away, and tell."""
+        await super().revoke(username, workspace)
+        await self.tell()
+
+    async def break_workspace(self, name: str) -> None:
+        """Forget its image, and tell."""
+        await super().break_workspace(name)
+        await self.tell()
+
+    async def tell(self) -> None:
+        """Change an object that is watched."""
+        collection = f"/api/v1/namespaces/{self.namespace}/configmaps"
+        await self.put_object(collection, {"metadata": {"name": "changes"}, "data": {"last": str(uuid.uuid4())}})
+
 
 class ExampleContract(WorkspaceManagerContract):
     """Every clause holds."""
 
     manager_class = ExampleManager
     world = ExampleWorld
+
+
+class WatchingContract(WorkspaceManagerContract):
+    """Every clause holds, and none is left out."""
+
+    manager_class = WatchingManager
+    world = WatchingWorld
 
 
 def changed(workspaces: Iterable[Workspace], **changes: Any) -> list[Workspace]:
