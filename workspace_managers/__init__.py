@@ -14,7 +14,7 @@ from .errors import (
     quote,
 )
 from .kube.cache import WatchCache
-from .kube.client import ApiError
+from .kube.client import ApiError, Kube
 from .manager import INTERFACE_VERSION, Context, WorkspaceManager
 from .models import Resources, User, Volume, Workspace
 from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_name
@@ -33,6 +33,7 @@ __all__ = [
     "BackendUnavailable",
     "ConfigurationError",
     "Context",
+    "Kube",
     "Resources",
     "Settings",
     "StorageRefused",

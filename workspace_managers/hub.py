@@ -28,7 +28,7 @@ from . import profiles, registry
 from .decisions import Decision, deciding
 from .errors import AccessDenied, ConfigurationError, StorageRefused, WorkspaceManagerError, quote
 from .kube.client import Kube
-from .manager import Context, WorkspaceManager
+from .manager import CLOSE_SECONDS, Context, WorkspaceManager
 from .models import User
 from .pods import VERSIONS_ANNOTATION
 from .settings import Settings
@@ -236,7 +236,8 @@ class _Hub:
             await asyncio.Event().wait()
         finally:
             try:
-                await self._manager.close()
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._manager.close()
             finally:
                 await self._manager.context.kube.close()
 

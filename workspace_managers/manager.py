@@ -20,14 +20,17 @@ from . import access, forms, pods, storage
 from .errors import AccessDenied, BackendUnavailable, WorkspaceManagerError, quote
 from .kube.claims import ensure_claims
 from .kube.client import Kube
-from .models import User, Volume, Workspace
+from .models import User, Volume, Workspace, wrong_fields
 from .settings import Settings
 
 INTERFACE_VERSION = 1
 ANSWER_SECONDS = 30.0
 """How long a plugin may take for one answer before it counts as unavailable."""
+CLOSE_SECONDS = 10.0
+"""How long a plugin may take to close before the hub or the command ends all the same."""
 
 T = TypeVar("T")
+Fact = TypeVar("Fact", Workspace, Volume)
 
 
 def _now() -> datetime:
@@ -205,16 +208,23 @@ class WorkspaceManager(ABC):
             raise BackendUnavailable(
                 f"{type(self).__qualname__}.{method} did not answer within {ANSWER_SECONDS:g} s"
             ) from error
-        except Exception as error:
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # It is the question that was cancelled, not something that the plugin waited for.
             raise BackendUnavailable(
                 f"{type(self).__qualname__}.{method} failed: {type(error).__name__}: {quote(str(error))}"
             ) from error
 
-    def _checked(self, method: str, answer: object, kind: type[T]) -> list[T]:
+    def _checked(self, method: str, answer: object, kind: type[Fact]) -> list[Fact]:
+        expected = f"{kind.__name__} objects"
         if isinstance(answer, Sequence) and not isinstance(answer, str | bytes):
             items = [item for item in answer if isinstance(item, kind)]
             if len(items) == len(answer):
-                return items
+                wrong = next(((item, name) for item in items for name in wrong_fields(item, kind)), None)
+                if wrong is None:
+                    return items
+                answer, expected = wrong[0], f"another type in its field {wrong[1]}"
         raise BackendUnavailable(
-            f"{type(self).__qualname__}.{method} answered with {quote(answer)}; expected: {kind.__name__} objects"
+            f"{type(self).__qualname__}.{method} answered with {quote(answer)}; expected: {expected}"
         )

@@ -6,11 +6,12 @@ Always true here: every value is frozen, nothing imports Kubernetes or JupyterHu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import date
-from types import MappingProxyType
-from typing import Any
+from functools import cache
+from types import MappingProxyType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -128,3 +129,36 @@ class Volume:
     storage_class: str | None = None
     access_modes: tuple[str, ...] = ()
     capacity: str | None = None
+
+
+def wrong_fields(fact: object, kind: type) -> Iterator[str]:
+    """The names of the fields that hold something else than ``kind`` says of them, which nothing else checks."""
+    for name, hint in _hints(kind).items():
+        value = getattr(fact, name)
+        if isinstance(value, Resources):
+            yield from (f"{name}.{each}" for each in wrong_fields(value, Resources))
+        elif not _fits(value, hint):
+            yield name
+
+
+@cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    hints = get_type_hints(kind)
+    return {each.name: hints[each.name] for each in fields(kind)}
+
+
+def _fits(value: object, hint: Any) -> bool:
+    if hint is Any:
+        return True
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is UnionType:
+        return any(_fits(value, each) for each in parts)
+    if origin is tuple:
+        return isinstance(value, tuple) and all(_fits(each, parts[0]) for each in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(
+            _fits(key, parts[0]) and _fits(each, parts[1]) for key, each in value.items()
+        )
+    if hint is date:
+        return type(value) is date  # a datetime is one too, and compares with none
+    return isinstance(value, hint)

@@ -122,12 +122,15 @@ def create(name: str, context: Context) -> WorkspaceManager:
     """The plugin of this name, verified and made with ``context``.
 
     Raises:
-        ConfigurationError: As from ``load``, or its constructor failed.
+        ConfigurationError: As from ``load``, or its constructor failed or raised one itself.
     """
     registration = find(name)
     manager_class = _load(registration)
     try:
         manager = manager_class(context)
+    except ConfigurationError:
+        # The plugin's own words to the operator, such as what a variable of its own must be (rule L3).
+        raise
     except (Exception, SystemExit) as error:
         raise ConfigurationError(
             registration.problem(
