@@ -1,0 +1,171 @@
+"""Images without a daemon: buildah, with a store of its own outside the clone.
+
+Always true here: nothing is pulled, nothing of the machine's own images is seen or touched, one run uses the store at a
+time, and what a run that was killed has left there is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "test-results" / "image"
+"""What is left of a run for a person to look at."""
+BASES = Path(__file__).with_name("bases")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jupyterhub-workspace-managers" / "image"
+BUILD_SECONDS = 280
+_LAYERS = 200  # kept for the next run, which need not build them again
+_CONTEXT = "context-"
+_DEBIAN = ("bookworm", "--variant=essential", "--include=ca-certificates,libsqlite3-0,passwd,python3,python3-venv,tini")
+_LEFT_OUT = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "locale", "man")]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image in the store.
+
+    Attributes:
+        name: Its tag.
+        config: What it tells a container runtime: `User`, `Env`, `Cmd` and so on, as in the OCI specification.
+    """
+
+    name: str
+    config: dict[str, Any]
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return dict(entry.split("=", 1) for entry in self.config["Env"])
+
+
+class BuildFailed(Exception):
+    """A build that ended with an error; the text is all that it printed."""
+
+
+class Store:
+    """The store, while the context lasts; see the module. It takes root to make one.
+
+    Args:
+        folder: Where it is kept from run to run.
+    """
+
+    def __init__(self, folder: Path = CACHE) -> None:
+        self._folder = folder
+        self._stack = contextlib.ExitStack()
+        self._environ = {
+            **os.environ,
+            "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+            "BUILDAH_ISOLATION": "chroot",
+            "IMAGE_PROGRAM": "buildah",
+        }
+
+    def __enter__(self) -> Store:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        lock = self._stack.enter_context((self._folder / "lock").open("w"))
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        storage = {"driver": "overlay", "graphroot": self._folder / "images", "runroot": self._folder / "run"}
+        lines = ["[storage]", *(f'{name} = "{value}"' for name, value in storage.items())]
+        (self._folder / "storage.conf").write_text("\n".join(lines))
+        self._buildah("rm", "--all")
+        for left in self._folder.glob(f"{_CONTEXT}*"):
+            shutil.rmtree(left)
+        if len(self._buildah("images", "--all", "--quiet").split()) > _LAYERS:
+            self._buildah("rmi", "--prune", "--force")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def _buildah(self, *arguments: str) -> str:
+        return self._run("buildah", *arguments)
+
+    def _run(self, *command: str) -> str:
+        done = subprocess.run(
+            command,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=BUILD_SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise BuildFailed(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+        return done.stdout
+
+    def build(self, name: str, source: Path, base: Image) -> Image:
+        """Build the project's image by its own script, image/build.
+
+        Args:
+            name: Its tag.
+            source: The project, or an altered copy of it.
+            base: What it is built on.
+
+        Raises:
+            BuildFailed: It could not be built.
+        """
+        self._run(str(source / "image" / "build"), "--layers", "--tag", name, "--build-arg", f"BASE={base.name}")
+        return self.image(name)
+
+    def build_other(self, name: str, dockerfile: Path, context: Path) -> Image:
+        """Build an image that is not the project's, without a network to speak of."""
+        self._buildah("build", "--pull-never", "--file", str(dockerfile), "--tag", name, str(context))
+        return self.image(name)
+
+    def image(self, name: str) -> Image:
+        """One that is in the store."""
+        return Image(name, json.loads(self._buildah("inspect", "--type", "image", name))["OCIv1"]["config"])
+
+    def base(self, release: str, python: Path | None = None) -> Image:
+        """The stand-in for a release of the chart's hub image, built where the store does not have it.
+
+        Args:
+            release: Names the list of packages in the folder `bases`.
+            python: The prefix of the Python that it has; None is Debian's own.
+        """
+        packages = BASES / f"{release}.txt"
+        inputs = (packages.read_text(), (BASES / "Dockerfile").read_text(), _DEBIAN, _LEFT_OUT, python)
+        name = f"localhost/{release}:{hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]}"
+        there = self._buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
+        if name not in there:
+            self._build_base(name, packages, python)
+            older = [other for other in there if other.startswith(f"localhost/{release}:")]
+            if older:
+                self._buildah("rmi", "--force", *older)
+        return self.image(name)
+
+    def _build_base(self, name: str, packages: Path, python: Path | None) -> None:
+        with tempfile.TemporaryDirectory(prefix=_CONTEXT, dir=self._folder) as folder:
+            context = Path(folder)
+            self._run("mmdebstrap", *_DEBIAN[1:], *_LEFT_OUT, _DEBIAN[0], str(context / "debian.tar"))
+            if python is None:
+                (context / "python").mkdir()
+            else:
+                left_out = shutil.ignore_patterns("site-packages", "test", "tests", "__pycache__", "*.a")
+                shutil.copytree(python, context / "python", symlinks=True, ignore=left_out)
+            version = "3.12" if python else "3.11"
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+            self._run(
+                *pip, "--python-version", version, "--requirement", str(packages), "--dest", str(context / "wheels")
+            )
+            self.build_other(name, BASES / "Dockerfile", context)
+
+    @contextlib.contextmanager
+    def root(self, image: Image) -> Iterator[Path]:
+        """The folder of a new container's root, which goes with the context."""
+        container = self._buildah("from", "--pull-never", image.name).strip()
+        try:
+            yield Path(self._buildah("mount", container).strip())
+        finally:
+            self._buildah("rm", container)
