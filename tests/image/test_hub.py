@@ -130,14 +130,14 @@ def _claims(pod: dict[str, Any]) -> set[str]:
 async def test_unknown_manager_stops_the_hub_at_once(image: Image, store: Store, make_pod: MakePod) -> None:
     """L1: one message that tells what is installed, exit code 1, in less than ten seconds; never a fallback."""
     with store.root(image) as root:
-        pod = make_pod(image, root, WORKSPACE_MANAGER="keycloak")
+        pod = make_pod(image, root, WORKSPACE_MANAGER="elsewhere")
         seconds, code, said = _run_to_the_end(pod)
         if seconds >= 10:  # once more, as this machine may have been busy with something else
             seconds, code, said = _run_to_the_end(pod)
     assert code == 1, said
     assert seconds < 10
     assert said.count("The hub does not start.") == 1
-    assert "WORKSPACE_MANAGER='keycloak' names no workspace manager that is installed" in said
+    assert "WORKSPACE_MANAGER='elsewhere' names no workspace manager that is installed" in said
     assert "lscsde (jupyterhub-workspace-managers 0.1.0)" in said
     assert "Traceback" not in said
 
