@@ -20,6 +20,7 @@ import importlib.util
 import json
 import logging
 import os
+import random
 import re
 import secrets
 import signal
@@ -48,6 +49,8 @@ REQUIRED = {"jupyterhub": "jupyterhub", "kubespawner": "jupyterhub-kubespawner",
 
 _HUB_MARK = "WORKSPACE_DEMO_STATE"
 _HUB_START_SECONDS = 90
+# Below those that Linux takes for connections, from 32768 on.
+_PORTS = range(20000, 32768)
 _HUB_STOP_SECONDS = 20
 _SHARED_README = """# Shared with every workspace
 
@@ -231,7 +234,7 @@ class Demo:
         self._say(f"Starting JupyterHub {jupyterhub.__version__}")
         cluster = self._cluster or Cluster(self.kubeconfig_path, self.namespace)
         hub_host = cluster.hub_host or LOOPBACK
-        (hub_port,), (proxy_api_port,) = free_ports(1, hub_host), free_ports(1)
+        hub_port, proxy_api_port = free_ports(2, hub_host)
         handed_over = {
             "port": port, "hub_host": hub_host, "hub_port": hub_port, "proxy_api_port": proxy_api_port,
             "api_token": self.hub_api_token, "password": self.password,
@@ -440,15 +443,26 @@ def _is_free(port: int) -> bool:
 
 
 def free_ports(count: int, address: str = LOOPBACK) -> list[int]:
-    """Ports of an IPv4 address of this machine that nothing listens on, all different."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((address, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
+    """Ports of an IPv4 address of this machine that nothing listens on, all different.
+
+    None that the system gives to whoever connects: one of those may be taken before somebody listens on it.
+
+    Raises:
+        OSError: The address is not of this machine, or there are not so many.
+    """
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind((address, port))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+        found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(errno.EADDRINUSE, f"fewer than {count} ports of {address} are free")
 
 
 def last_words(log: Path) -> str:
