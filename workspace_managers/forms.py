@@ -7,7 +7,6 @@ escapes them, and nothing here makes HTML.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -20,8 +19,8 @@ CLOSING_SOON_DAYS = 14
 DISPLAY_LIMIT = 200
 DESCRIPTION_LIMIT = 5000
 STANDARD = "standard"
-# Bidirectional overrides let one title pass for another.
-_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Control characters, halves of characters, and bidirectional overrides, which let one title pass for another.
+_HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -125,10 +124,8 @@ def in_words(day: date) -> str:
 
 
 def _clean(text: str, limit: int, keep: str = "") -> str:
+    if len(text) <= limit and text.isprintable():
+        return text.strip()  # as most are; what follows would cost more than all else of a form
     lines = re.sub(r"\n{3,}", "\n\n", text.replace("\r\n", "\n").replace("\r", "\n"))
-    shown = "".join(" " if _is_hidden(ch) and ch not in keep else ch for ch in lines[: limit + 1])
+    shown = _HIDDEN.sub(lambda found: found[0] if found[0] in keep else " ", lines[: limit + 1])
     return shown.strip() if len(shown) <= limit else shown[:limit].strip() + "…"
-
-
-def _is_hidden(ch: str) -> bool:
-    return ch in _BIDI or unicodedata.category(ch) in ("Cc", "Cs")

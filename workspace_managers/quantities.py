@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_CEILING, Decimal
+from functools import lru_cache
 
 from kubernetes.utils.quantity import parse_quantity
 
@@ -30,6 +31,12 @@ def quantity_value(quantity: object) -> Decimal:
             f"{text[:40]!a} is not a Kubernetes quantity; "
             "accepted are a number and a unit, such as 500m, 2, 1500M or 4Gi"
         )
+    return _parsed(text)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(text: str) -> Decimal:
+    # Workspaces ask for the same few amounts over and over.
     return Decimal(parse_quantity(text))
 
 

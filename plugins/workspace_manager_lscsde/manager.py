@@ -30,11 +30,22 @@ from workspace_managers import (
 )
 
 from .compat import BINDINGS, WORKSPACES, Kind, get_object
+from .matching import claim_keys
 from .refused import Refused, Trouble
-from .resources import Binding, SetAside, WorkspaceRecord, read_binding, read_workspace
+from .resources import (
+    Binding,
+    KeptBinding,
+    KeptWorkspace,
+    SetAside,
+    WorkspaceRecord,
+    pack,
+    read_binding,
+    read_workspace,
+    unpack,
+)
 
-BY_CLAIMS = "claims"
-"""The key of the bindings without a username, which are tried for everybody."""
+FOR_ALL = ""
+"""The key of the bindings without a username and without a claim to find them by; they are tried for everybody."""
 BINDINGS_AT_ONCE = 4
 """How many bindings ``confirm`` reads side by side; one is usual."""
 PROBLEMS_SHOWN = 50
@@ -56,14 +67,14 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         self._set_aside_once = _Once(context.log, logging.WARNING)
         # Less than a warning: of two objects made together, the binding may be heard of first.
         self._dangling_once = _Once(context.log, logging.INFO)
-        self._bindings: WatchCache[Binding] = WatchCache(
+        self._bindings: WatchCache[KeptBinding] = WatchCache(
             context.kube,
             BINDINGS.path(context.namespace),
             keep=self._keep_binding,
             keys=_binding_keys,
             log=context.log,
         )
-        self._workspaces: WatchCache[WorkspaceRecord | SetAside] = WatchCache(
+        self._workspaces: WatchCache[KeptWorkspace] = WatchCache(
             context.kube,
             WORKSPACES.path(context.namespace),
             keep=self._keep_workspace,
@@ -84,10 +95,12 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         """Every grant of this user, from memory: no request once both collections are there."""
         grants: list[Workspace] = []
         for binding in await self._bindings_of(user):
-            record = await self._workspaces.get(binding.workspace)
-            if record is None:
+            kept = await self._workspaces.get(binding.workspace)
+            if kept is None:
                 self._dangling_once.tell(BINDINGS, binding.name, binding.workspace, _without_workspace(binding))
-            elif isinstance(record, WorkspaceRecord):
+                continue
+            record = unpack(kept)
+            if isinstance(record, WorkspaceRecord):
                 grants.append(record.grant(binding))
         return grants
 
@@ -133,7 +146,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             # The workspace itself must be among them: a cache that has not heard of what this one names, as it is now,
             # may not have heard of another one either.
             named_by = await self._workspaces.by_key(storage.claim)
-            sole[storage.claim] = {each.name for each in named_by} == {record.name}
+            sole[storage.claim] = {name for name, _, _ in named_by} == {record.name}
         return record.volumes(sole)
 
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None:
@@ -169,14 +182,12 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         """The bindings that grant this user something that this session may see, as the cache has them."""
         if not user.username:
             return []
-        own = await self._bindings.by_key(_user_key(user.username))
-        for_all = await self._bindings.by_key(BY_CLAIMS)
-        return [
-            binding
-            for group in (own, for_all)
-            for binding in group
-            if in_scope(user, binding.workspace) and binding.grants(user)
-        ]
+        keys = (user.username, FOR_ALL, *claim_keys(user.claims))
+        # The keys only find them, some more than once; whether a binding grants anything is decided here.
+        found = {
+            binding.name: binding for key in keys for binding in map(Binding._make, await self._bindings.by_key(key))
+        }
+        return [each for each in found.values() if in_scope(user, each.workspace) and each.grants(user)]
 
     def _still_granted(self, user: User, name: str, answers: Iterable[Mapping[str, Any] | None]) -> list[Binding]:
         bound = []
@@ -214,22 +225,22 @@ class LscsdeWorkspaceManager(WorkspaceManager):
                 return
             query["continue"] = token
 
-    def _keep_binding(self, raw: Mapping[str, Any]) -> Binding | None:
+    def _keep_binding(self, raw: Mapping[str, Any]) -> KeptBinding | None:
         try:
             binding = read_binding(raw)
         except Refused as refused:
             self._set_aside(BINDINGS, raw, refused.reason, refused.trouble)
             return None
         self._set_aside_once.forget(BINDINGS, binding.name)
-        return binding
+        return binding.kept()
 
-    def _keep_workspace(self, raw: Mapping[str, Any]) -> WorkspaceRecord | SetAside:
+    def _keep_workspace(self, raw: Mapping[str, Any]) -> KeptWorkspace:
         record = read_workspace(raw)
         if isinstance(record, SetAside):
             self._set_aside(WORKSPACES, raw, record.reason, record.trouble)
         else:
             self._set_aside_once.forget(WORKSPACES, record.name)
-        return record
+        return pack(record)
 
     def _set_aside(self, kind: Kind, raw: Mapping[str, Any], reason: str, trouble: Trouble) -> None:
         if trouble in _MISTAKES:
@@ -259,16 +270,17 @@ class _Once:
         self._told.pop((kind.word, name), None)
 
 
-def _user_key(username: str) -> str:
-    return f"u:{username}"
+def _binding_keys(kept: KeptBinding) -> Iterable[str]:
+    binding = Binding._make(kept)
+    if binding.username is not None:
+        return (binding.username,)
+    # All rules must hold, so one that can be looked for by its values will do.
+    return next(filter(None, (rule.keys() for rule in binding.rules)), (FOR_ALL,))
 
 
-def _binding_keys(binding: Binding) -> Iterable[str]:
-    return (BY_CLAIMS if binding.username is None else _user_key(binding.username),)
-
-
-def _claim_keys(record: WorkspaceRecord | SetAside) -> Iterable[str]:
-    return record.named
+def _claim_keys(kept: KeptWorkspace) -> Iterable[str]:
+    _, named, _ = kept
+    return named
 
 
 def _record_of(workspace: Workspace) -> WorkspaceRecord:

@@ -44,17 +44,36 @@ class Rule:
     operator: Operator
     values: frozenset[str]
 
+    def keys(self) -> list[str]:
+        """One of these is among the ``claim_keys`` of everybody whom it holds for; none where that cannot be said."""
+        return [] if self.operator in _NEGATIONS else [_key(self.claim, value) for value in self.values]
+
     def holds(self, claims: Mapping[str, Any]) -> bool:
         """Whether it holds for a user with these claims."""
-        found = claims.get(self.claim)
-        items = [found] if isinstance(found, str) else found
-        if not isinstance(items, list | tuple):
+        items = _items(claims.get(self.claim))
+        if items is None:
             return False
         has_one = any(isinstance(item, str) and item in self.values for item in items)
         if self.operator in _NEGATIONS:
             # An item that cannot be compared may be the very one that is excluded.
             return not has_one and all(isinstance(item, str) for item in items)
         return has_one
+
+
+def claim_keys(claims: Mapping[str, Any]) -> set[str]:
+    """What bindings are looked for by, for a user with these claims; a key in common does not yet make a rule hold."""
+    return {_key(name, item) for name, found in claims.items() for item in _items(found) or () if isinstance(item, str)}
+
+
+def _key(claim: str, value: str) -> str:
+    return f"{claim}={value}"
+
+
+def _items(found: object) -> list[Any] | tuple[Any, ...] | None:
+    """The items of a claim; None where it is missing, or neither text nor a list."""
+    if isinstance(found, str):
+        return [found]
+    return found if isinstance(found, list | tuple) else None
 
 
 def read_rule(name: str | None, operator: str | None, value: str | None) -> Rule:

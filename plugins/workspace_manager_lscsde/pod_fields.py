@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
 
@@ -60,7 +59,7 @@ def label_map(value: object, field: str) -> Mapping[str, str]:
             raise Refused(f"{field}: the value of {quote(key, _SHOWN)} is not text; put it in quotes")
         if key.startswith("/") or not is_label(key, text):
             raise Refused(f"{field}: {quote(key, _SHOWN)}: {quote(text, _SHOWN)} is not a label that Kubernetes takes")
-    return MappingProxyType(found)
+    return found
 
 
 def resources(value: object) -> Resources:
@@ -75,7 +74,7 @@ def resources(value: object) -> Resources:
         raise Refused(f"{field}: {quote(next(iter(parts)), _SHOWN)} is not known; accepted are requests and limits")
     for name in {**requests, **limits}:
         _check_pair(f"{field}: {name}", name, requests.get(name), limits.get(name))
-    return Resources(requests=MappingProxyType(requests), limits=MappingProxyType(limits))
+    return Resources(requests=requests, limits=limits)
 
 
 def tolerations(value: object) -> tuple[Mapping[str, Any], ...]:
@@ -150,7 +149,7 @@ def _toleration(value: object, field: str) -> Mapping[str, Any]:
             raise Refused(f"{field}.{key} is not text; put it in quotes")
     if problem := _toleration_problem(found):
         raise Refused(f"{field}: {problem}")
-    return MappingProxyType(found)
+    return found
 
 
 def _toleration_problem(found: Mapping[str, Any]) -> str | None:

@@ -10,12 +10,12 @@ Fields that are known and deliberately not looked at: a binding's ``comments`` a
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from workspace_managers import (
     HOME,
@@ -46,8 +46,17 @@ _DELETING = "Deleting"
 _day = lru_cache(maxsize=4096)(parse_day)
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+# The records are named tuples, as those are read back from a pickle several times as fast as data classes.
+
+KeptBinding = tuple[Any, ...]
+"""A ``Binding`` as the cache keeps it: a plain tuple. The garbage collector looks at such a one once and then no more,
+unless it has rules, and few have."""
+
+KeptWorkspace = tuple[str, tuple[str, ...], bytes]
+"""A workspace as the cache keeps it: its name, every claim that it names, and the record itself, for ``unpack``."""
+
+
+class Binding(NamedTuple):
     """A grant of one workspace to the users that it matches.
 
     Attributes:
@@ -72,9 +81,12 @@ class Binding:
             return False
         return self.username in (None, user.username) and all(rule.holds(user.claims) for rule in self.rules)
 
+    def kept(self) -> KeptBinding:
+        """What the cache keeps; ``Binding._make`` reads it."""
+        return tuple(self)
 
-@dataclass(frozen=True, slots=True)
-class Storage:
+
+class Storage(NamedTuple):
     """One claim that a workspace asks for.
 
     Attributes:
@@ -88,17 +100,15 @@ class Storage:
     storage_class: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """What the resource's status said when it was read; None for what it did not say."""
 
     text: str | None
     claim: str | None
-    additional: Mapping[str, str] = field(hash=False)
+    additional: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkspaceRecord:
+class WorkspaceRecord(NamedTuple):
     """A workspace for Jupyter that is right in every field.
 
     Attributes:
@@ -121,9 +131,9 @@ class WorkspaceRecord:
     image: str
     resources: Resources
     default_url: str | None
-    labels: Mapping[str, str] = field(hash=False)
-    node_selector: Mapping[str, str] = field(hash=False)
-    tolerations: tuple[Mapping[str, Any], ...] = field(hash=False)
+    labels: Mapping[str, str]
+    node_selector: Mapping[str, str]
+    tolerations: tuple[Mapping[str, Any], ...]
 
     def grant(self, binding: Binding) -> Workspace:
         """This workspace as granted by a binding."""
@@ -178,8 +188,7 @@ class WorkspaceRecord:
         return wanted
 
 
-@dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAside(NamedTuple):
     """A workspace that is not offered.
 
     Attributes:
@@ -236,6 +245,17 @@ def read_workspace(raw: Mapping[str, Any]) -> WorkspaceRecord | SetAside:
     except Exception as error:
         # Left to the cache, it would be forgotten with the claims that it names.
         return SetAside(name, version, named, f"cannot be read: {type(error).__name__}", Trouble.BROKEN)
+
+
+def pack(record: WorkspaceRecord | SetAside) -> KeptWorkspace:
+    """What the cache keeps of a workspace: a fraction of its record's memory, and for the garbage collector nothing."""
+    return record.name, tuple(record.named), pickle.dumps(record)
+
+
+def unpack(kept: KeptWorkspace) -> WorkspaceRecord | SetAside:
+    """The record that ``pack`` was given, anew each time, so that nobody can change what is kept."""
+    record: WorkspaceRecord | SetAside = pickle.loads(kept[2])  # noqa: S301 - made in this process, by pack()
+    return record
 
 
 def _read_workspace(raw: Mapping[str, Any], name: str, version: str, named: frozenset[str]) -> WorkspaceRecord:

@@ -12,6 +12,8 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from time import sleep
 from typing import Any
 
 import pytest
@@ -278,6 +280,33 @@ async def test_warm_answers_make_no_request(api: ScriptedApi, cache: WatchCache[
     assert cache.age == 0.0
 
 
+async def test_crowd_of_questions_lets_other_tasks_have_their_turn(
+    api: ScriptedApi, cache: WatchCache[Binding]
+) -> None:
+    """However many ask at once, and use what they are told: each slice of it is short."""
+    api.put("b1", "alice")
+    await settled(api, cache)
+    turns: list[int] = []
+    asked = 0
+
+    async def other() -> None:
+        while True:
+            turns.append(asked)
+            await asyncio.sleep(0)
+
+    async def question() -> None:
+        nonlocal asked
+        assert await names(cache, "alice") == ["b1"]
+        asked += 1
+        sleep(0.001)  # noqa: ASYNC251 - a task that holds the loop up is what is looked at
+
+    task = asyncio.create_task(other())
+    await asyncio.gather(*(question() for _ in range(100)))
+    task.cancel()
+    longest = max(after - before for before, after in pairwise(turns))
+    assert longest <= 1 + module.SLICE_SECONDS / 0.001
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 10], ids=["empty", "one", "one page", "two pages", "many pages"])
 async def test_all_pages_of_the_list_are_kept(api: ScriptedApi, cache: WatchCache[Binding], count: int) -> None:
     for number in range(count):
@@ -542,6 +571,27 @@ async def test_readers_see_the_old_or_the_new_content_during_a_relist(
     await reader
     seen.add(tuple({one.workspace for one in await cache.by_key("alice")}))
     assert seen == {("old",), ("new",)}
+
+
+async def test_relist_past_the_grace_vouches_for_nothing_until_it_is_whole(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules A3 and A4: what was known before the place was lost may have ended since, so it is not answered with."""
+    no_grace(monkeypatch)
+    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.5)
+    for number in range(5):
+        api.put(f"b{number}", "alice")
+    await settled(api, cache)
+    api.delete("b0", told=False)
+    api.history.clear()
+    api.watches.append("410")
+    api.lists.extend(["", "hang"])  # the second page is long in coming
+    api.tell("reset")
+    await until(lambda: len(api.asked(watch=False)) == 4)
+    with pytest.raises(BackendUnavailable, match="was last known current"):
+        await cache.by_key("alice")
+    no_grace(monkeypatch, patience=5.0)
+    assert await names(cache, "alice") == ["b1", "b2", "b3", "b4"]
 
 
 async def test_continue_token_that_expires_restarts_the_list(api: ScriptedApi, cache: WatchCache[Binding]) -> None:

@@ -19,6 +19,7 @@ from aiohttp import web
 import workspace_manager_lscsde
 from tests.factories import pod
 from workspace_manager_lscsde import LscsdeWorkspaceManager
+from workspace_manager_lscsde.resources import Binding
 from workspace_managers import (
     HOME,
     AccessDenied,
@@ -234,6 +235,30 @@ async def test_bindings_by_claims(world: World) -> None:
     assert (await world.manager.confirm(User.identify("bob", member), "all")).name == "all"
     with pytest.raises(AccessDenied):
         await world.manager.confirm(User.identify("bob", member), "both")
+
+
+async def test_only_bindings_with_a_claim_in_common_are_tried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A form takes no longer for the bindings of other groups, in whatever order their rules are."""
+    world.workspace("cardio")
+    not_guest = {"name": "grade", "operator": "NOT EQUALS", "value": "guest"}
+    for index in range(20):
+        group = {"name": "groups", "operator": "IN", "value": f"g{index}, h{index}"}
+        world.binding(f"in-{index}", username=None, claims=[not_guest, group])
+    world.binding("not", username=None, claims=[not_guest])
+    await warm(world)
+    tried: list[str] = []
+    grants = Binding.grants
+
+    def noted(self: Binding, user: User) -> bool:
+        tried.append(self.name)
+        return grants(self, user)
+
+    monkeypatch.setattr(Binding, "grants", noted)
+    user = User.identify("bob", {"groups": ["g3", "h3", "h17", "other"], "grade": "staff"})
+    assert await world.names(user) == ["cardio"] * 3
+    assert sorted(tried) == ["in-17", "in-3", "not"]
+    assert await world.names(User.identify("bob", {"groups": "g3"})) == []
+    assert await world.names(User.identify("groups=g3")) == []
 
 
 async def test_broken_resources_hide_nothing_and_are_warned_of_once(

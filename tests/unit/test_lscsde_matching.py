@@ -6,10 +6,19 @@ from typing import Any
 
 import pytest
 
-from workspace_manager_lscsde.matching import read_rule
+from workspace_manager_lscsde.matching import claim_keys, read_rule
 from workspace_manager_lscsde.refused import Refused
 
 MISSING = object()
+RULES = [
+    read_rule("team", operator, value)
+    for operator, value in (
+        ("EQUALS", "cardio"),
+        ("NOT EQUALS", "cardio"),
+        ("IN", "cardio, hip"),
+        ("NOT IN", "cardio, hip"),
+    )
+]
 
 # What the user's claim "team" is, and whether it holds for: EQUALS cardio, NOT EQUALS cardio, IN, NOT IN "cardio, hip".
 TRUTH = [
@@ -46,16 +55,18 @@ def test_claim_grants_only_what_is_certain(
 ) -> None:
     """A2, issue part 3: a claim that is missing or of another type never grants, whichever the operator."""
     claims = {"other": "cardio"} | ({} if found is MISSING else {"team": found})
-    answers = {
-        operator: read_rule("team", operator, value).holds(claims)
-        for operator, value in (
-            ("EQUALS", "cardio"),
-            ("NOT EQUALS", "cardio"),
-            ("IN", "cardio, hip"),
-            ("NOT IN", "cardio, hip"),
-        )
-    }
+    answers = {rule.operator.value: rule.holds(claims) for rule in RULES}
     assert answers == {"EQUALS": equals, "NOT EQUALS": not_equals, "IN": is_in, "NOT IN": not_in}
+
+
+@pytest.mark.parametrize("found", [pytest.param(each.values[0], id=each.id) for each in TRUTH])
+def test_rule_that_holds_is_found_by_its_keys(found: Any) -> None:
+    """A2: whom a rule without a "not" holds for has one of its keys; the others have none to be looked for by."""
+    claims = {"other": "cardio"} | ({} if found is MISSING else {"team": found})
+    equals, not_equals, is_in, not_in = RULES
+    for rule in (equals, is_in):
+        assert rule.holds(claims) == bool(claim_keys(claims).intersection(rule.keys()))
+    assert not_equals.keys() == not_in.keys() == []
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,7 @@ class WatchCache(Generic[T]):
         Raises:
             BackendUnavailable: The cache does not know itself current, and did not within a short wait.
         """
+        await self._breathe()
         content = self._vouched() or await self._wait()
         return [content.objects[name] for name in content.names(key)]
 
@@ -276,9 +277,12 @@ class WatchCache(Generic[T]):
         self._asked.clear()
 
     async def _breathe(self) -> None:
-        if monotonic() - self._slice > SLICE_SECONDS:
+        """Let other tasks have their turn, where this cache has worked, or many were answered by it, for a while."""
+        while monotonic() - self._slice > SLICE_SECONDS:
+            used_up = self._slice
             await asyncio.sleep(0)
-            self._slice = monotonic()
+            if self._slice == used_up:  # the first of those who waited for it begins the next
+                self._slice = monotonic()
 
     async def _list(self) -> None:
         fresh = _Content(self._keys)

@@ -1,0 +1,173 @@
+"""Results as a table and as a plot.
+
+Always true here: pure functions from what was measured to text; a ratio is the reference's figure divided by ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+Result = Mapping[str, Any]
+
+MEMORY_FROM = 100_000
+"""With fewer objects, resident memory is mostly that of the buffers which every size needs."""
+_MEMORY = "resident memory of"
+_TARGETS: tuple[tuple[str, str, str, float, Callable[[Result], float]], ...] = (
+    (f"{_MEMORY} a binding", "bytes", "at most", 1024, lambda r: r["memory"]["bytes_per_binding"]),
+    (f"{_MEMORY} a workspace", "bytes", "at most", 1024, lambda r: r["memory"]["bytes_per_workspace"]),
+    ("requests of a warm form", "", "at most", 0, lambda r: r["warm"]["ours"]["requests"]),
+    ("a warm form, times as fast", "", "at least", 50, lambda r: r["warm"]["ratio"]),
+    ("500 forms at once, times the rate", "", "at least", 10, lambda r: _rate(_largest(r))),
+    ("longest block of the loop, first list", "ms CPU", "at most", 50, lambda r: _block(r["cold"]["ours"])),
+    ("longest block of the loop, 500 forms", "ms CPU", "at most", 50, lambda r: _block(_largest(r)["ours"])),
+    ("longest block of the loop, relist", "ms CPU", "at most", 50, lambda r: _block(r["relist"])),
+    ("requests that a start adds", "", "at most", 4, lambda r: r["start"]["requests"]),
+    ("round trips that a start adds", "", "at most", 2, lambda r: r["start"]["round_trips"]),
+    (
+        "from a revocation until a start refuses",
+        "ms",
+        "at most",
+        1000,
+        lambda r: r["revocation"]["start_seconds"] * 1e3,
+    ),
+    (
+        "from a revocation until the form refuses",
+        "ms",
+        "at most",
+        1000,
+        lambda r: r["revocation"]["form_seconds"] * 1e3,
+    ),
+)
+_COLOURS = {"ours": "#0b6e4f", "reference": "#b3401f"}
+
+
+def table(results: Sequence[Result]) -> str:
+    """All sizes, in Markdown: ours beside the reference, and ours beside what is to be reached."""
+    lines = []
+    for result in results:
+        machine = result["machine"]
+        lines += [
+            f"## {result['bindings']:,} bindings and as many workspaces",
+            "",
+            f"{machine['cores']} cores ({machine['cpu']}), load {machine['load']:.1f} before; "
+            f"kube-apiserver {machine['apiserver']}, Python {machine['python']}.",
+            "",
+            "| | ours | reference | ratio |",
+            "| --- | ---: | ---: | ---: |",
+            *_compared(result),
+            "",
+            "| to reach | | measured | |",
+            "| --- | ---: | ---: | --- |",
+            *_reached(result),
+            "",
+            *_notes(result),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _compared(result: Result) -> Iterable[str]:
+    cold, warm = result["cold"], result["warm"]
+    yield _row("first form: s", *(cold[each]["seconds"] for each in _COLOURS))
+    yield _row("first form: requests", *(cold[each]["requests"] for each in _COLOURS))
+    yield _row("first form: MB sent by the server", *(cold[each]["server_bytes"] / 1e6 for each in _COLOURS))
+    yield _row("first form: s of server CPU", *(cold[each]["server_cpu_seconds"] for each in _COLOURS))
+    times = [warm[each]["median_seconds"] * 1e3 for each in _COLOURS]
+    yield _row("warm form: ms (median of pairs)", times[0], times[1], warm["ratio"])
+    yield _row("warm form: requests", *(warm[each]["requests"] for each in _COLOURS))
+    yield _row("warm form: kB sent by the server", *(warm[each]["server_bytes"] / 1e3 for each in _COLOURS))
+    yield _row("warm form: ms of server CPU", *(warm[each]["server_cpu_seconds"] * 1e3 for each in _COLOURS))
+    for size, crowd in result["crowds"].items():
+        what = f"{size} forms at once"
+        yield _row(f"{what}: s", *(crowd[each]["seconds"] for each in _COLOURS))
+        yield _row(f"{what}: failed", *(crowd[each]["failed"] for each in _COLOURS))
+        yield _row(f"{what}: requests", *(crowd[each]["requests"] for each in _COLOURS))
+        yield _row(f"{what}: MB sent by the server", *(crowd[each]["server_bytes"] / 1e6 for each in _COLOURS))
+        yield _row(f"{what}: s of server CPU", *(crowd[each]["server_cpu_seconds"] for each in _COLOURS))
+        yield _row(f"{what}: ms that the loop was blocked", *(crowd[each]["longest_block_ms"] for each in _COLOURS))
+
+
+def _reached(result: Result) -> Iterable[str]:
+    for what, unit, bound, limit, figure in _TARGETS:
+        if what.startswith(_MEMORY) and result["bindings"] < MEMORY_FROM:
+            continue
+        value = figure(result)
+        reached = value <= limit if bound == "at most" else value >= limit
+        yield f"| {what} | {bound} {limit:g} {unit} | {_number(value)} | {'yes' if reached else '**no**'} |"
+
+
+def _notes(result: Result) -> Iterable[str]:
+    cold, relist, claims = result["cold"]["ours"], result["relist"], result["claims"]
+    crowd = _largest(result)["ours"]
+    yield (
+        "By the clock, with the server on the same cores, the longest blocks were "
+        f"{cold['longest_block_ms']:.0f} ms (first list), {crowd['longest_block_ms']:.0f} ms (500 forms) and "
+        f"{relist['longest_block_ms']:.0f} ms (relist). A relist "
+        f'took {relist["seconds"]:.1f} s; questions that were answered with "unavailable" during it waited '
+        f"{relist['unavailable_seconds']:.1f} s in all. With {claims['bindings']} bindings by claims alone a form took "
+        f"{claims['after_seconds'] * 1e3:.2f} ms, without them {claims['before_seconds'] * 1e3:.2f} ms."
+    )
+
+
+def _row(what: str, ours: float, reference: float, ratio: float | None = None) -> str:
+    ratio = ratio or (reference / ours if ours else None)
+    return f"| {what} | {_number(ours)} | {_number(reference)} | {'' if ratio is None else _number(ratio)} |"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 100 else f"{value:.3g}"
+
+
+def _largest(result: Result) -> Result:
+    crowd: Result = list(result["crowds"].values())[-1]
+    return crowd
+
+
+def _rate(crowd: Result) -> float:
+    return float(crowd["reference"]["seconds"] / crowd["ours"]["seconds"])
+
+
+def _block(measured: Result) -> float:
+    return float(measured["longest_block_cpu_ms"])
+
+
+def plot(results: Sequence[Result]) -> str:
+    """Both axes in powers of ten, as SVG: the bindings, and the seconds of one warm form and of 500 at once."""
+    width, height, left, top = 640, 400, 60, 30
+    decades_x, decades_y = (2, 6), (-5, 3)
+
+    def x(bindings: float) -> float:
+        return left + (math.log10(bindings) - decades_x[0]) / (decades_x[1] - decades_x[0]) * (width - left - 150)
+
+    def y(seconds: float) -> float:
+        return top + (decades_y[1] - math.log10(seconds)) / (decades_y[1] - decades_y[0]) * (height - top - 50)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
+        'font-size="12">',
+        "<title>Seconds for one form and for 500 at once, by the number of bindings</title>",
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{left}" y="18">seconds</text>',
+        f'<text x="{x(10**4):.0f}" y="{height - 12}" text-anchor="middle">bindings</text>',
+    ]
+    for power in range(decades_y[0], decades_y[1] + 1):
+        at = y(10.0**power)
+        parts.append(f'<path d="M{x(100):.0f} {at:.0f}H{x(10**6):.0f}" stroke="#ddd"/>')
+        parts.append(f'<text x="{left - 6}" y="{at + 4:.0f}" text-anchor="end">{10.0**power:g}</text>')
+    for power in range(decades_x[0], decades_x[1] + 1):
+        parts.append(f'<text x="{x(10**power):.0f}" y="{height - 32}" text-anchor="middle">{10**power:,}</text>')
+    for who, colour in _COLOURS.items():
+        one = [result["warm"][who]["median_seconds"] for result in results]
+        crowd = [_largest(result)[who]["seconds"] for result in results]
+        for what, dash, seconds in (("one form", "", one), ("500 at once", "6 4", crowd)):
+            places = [(x(result["bindings"]), y(took)) for result, took in zip(results, seconds, strict=True)]
+            line = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
+            parts.append(
+                f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>'
+            )
+            parts += [f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3.5" fill="{colour}"/>' for across, down in places]
+            across, down = places[-1]
+            parts.append(f'<text x="{across + 8:.1f}" y="{down + 4:.1f}" fill="{colour}">{who}, {what}</text>')
+    return "\n".join([*parts, "</svg>", ""])

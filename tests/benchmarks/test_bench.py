@@ -1,0 +1,41 @@
+"""The benchmark works: a small run of it, with what must be so at any size and on any machine. No time is judged."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.benchmarks import __main__ as program
+
+BINDINGS = 120
+
+
+async def test_small_run_is_whole(tmp_path: Path) -> None:
+    """Issue 7: a form without a request, a start with four in two round trips, and a table and a plot of it."""
+    result = await program.bench(BINDINGS, crowds=(5, 10))
+    warm, start = result["warm"], result["start"]
+    assert (warm["ours"]["requests"], warm["reference"]["requests"]) == (0, 5)
+    assert (start["requests"], start["round_trips"]) == (4, 2)
+    assert result["cold"]["ours"]["requests"] == 4, "a list and a watch of each collection"
+    for who, requests in (("ours", 0), ("reference", 50)):
+        crowd = result["crowds"]["10"][who]
+        assert (crowd["requests"], crowd["failed"]) == (requests, 0)
+    assert result["relist"]["requests"] >= 2
+    assert result["claims"]["bindings"] == BINDINGS
+
+    table = program.write([result], tmp_path)
+    assert "| warm form: requests | 0 | 5 |" in table
+    assert json.loads((tmp_path / f"{BINDINGS}.json").read_text()) == result
+    assert (tmp_path / "table.md").read_text() == table
+    lines = ElementTree.parse(tmp_path / "form.svg").iter("{http://www.w3.org/2000/svg}polyline")  # noqa: S314 - our own
+    assert len(list(lines)) == 4
+
+
+def test_too_small_a_size_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "--output", "x", "99"])
+    with pytest.raises(SystemExit):
+        program.main()
+    assert "99 bindings are too few; at least 100 are needed" in capsys.readouterr().err
