@@ -70,7 +70,7 @@ test-contract: $(HUB6)/.test-installed $(HUB4)/.test-installed ## The contract o
 test-contract-server: apiserver $(HUB6)/.test-installed $(HUB4)/.test-installed ## The contract on the real API server
 	$(HUB6)/bin/python -m tests.contract.on_server \
 		$(HUB6)/bin/python -m pytest $(CONTRACT) tests/contract/test_requests.py --then \
-		$(HUB4)/bin/python -m pytest $(CONTRACT) tests/contract/test_requests.py
+		$(HUB4)/bin/python -m pytest $(CONTRACT)/test_installed.py::Test_lscsde tests/contract/test_requests.py
 
 .PHONY: apiserver
 apiserver: ## Build etcd and kube-apiserver for the tests, once (some minutes); prints their folder

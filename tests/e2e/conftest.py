@@ -116,6 +116,13 @@ class Hub:
             text = await answer.text()
             return answer.status, await answer.json() if text.startswith(("{", "[")) else text
 
+    async def metrics(self) -> str:
+        """What a Prometheus server reads of the hub."""
+        headers = {"Authorization": f"token {self._demo.hub_api_token}"}
+        async with self._http.get(f"{self._demo.url}/hub/metrics", headers=headers) as answer:
+            assert answer.status == 200
+            return await answer.text()
+
     async def start(self, user: str, options: Mapping[str, Any] | None) -> tuple[int, Any]:
         status, _ = await self.call("POST", f"/users/{user}")
         assert status in (201, 409)

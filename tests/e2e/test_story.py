@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -127,6 +128,36 @@ async def test_files_stay_in_their_workspace(person: Make, hub: Hub, demo: Demo)
     assert status == 404
     await hub.stop("bob")
     await hub.stop("alice")
+
+
+async def test_operator_reads_each_decision_in_log_and_metrics(hub: Hub, demo: Demo) -> None:
+    """F1: who, what, and on which versions; the metrics name nobody."""
+    await hub.grant("kate", "audited")
+    status, answer = await hub.start("kate", {"profile": "audited"})
+    assert status in (201, 202), answer
+    await hub.stop("kate")
+    status, _ = await hub.start("kate", {"profile": "cardio-outcomes"})
+    assert status == 403
+    logged = [line[line.index("{") :] for line in demo.hub_log.read_text().splitlines() if '{"decision": ' in line]
+    *before, pod, refused = [told for told in map(json.loads, logged) if told["user"] == "kate"]
+    assert [each["outcome"] for each in before] == ["allowed"]
+    assert (pod["decision"], pod["workspace"], pod["outcome"], set(pod["versions"])) == (
+        *("pod", "audited", "allowed"),
+        {"workspace", "binding"},
+    )
+    assert refused == {
+        "decision": "options",
+        "user": "kate",
+        "workspace": "cardio-outcomes",
+        "outcome": "denied",
+        "rule": "A2",
+        "versions": {},
+    }
+    ours = [line for line in (await hub.metrics()).splitlines() if line.startswith("workspace_managers_")]
+    assert any(line.startswith('workspace_managers_decisions_total{outcome="denied",rule="A2"') for line in ours)
+    (held,) = [line for line in ours if "cache_objects" in line and "bindings" in line]
+    assert float(held.split()[-1]) > 1
+    assert not [line for line in ours if "kate" in line or "audited" in line]
 
 
 async def test_last_used_workspace_is_preselected(person: Make, hub: Hub) -> None:

@@ -41,7 +41,10 @@ c.JupyterHub.load_roles = [
     {
         "name": "demo",
         "services": ["demo"],
-        "scopes": ["admin:users", "admin:servers", "access:servers", "list:users", "tokens", "read:hub", "proxy"],
+        "scopes": [
+            *("admin:users", "admin:servers", "access:servers", "list:users", "tokens", "read:hub", "proxy"),
+            "read:metrics",
+        ],
     }
 ]
 
