@@ -33,23 +33,27 @@ class Decision:
         user: The identity as the hub knows it.
         workspace: What was asked for, whatever that is; None for a form.
         versions: Versions of the resources that it rests on, as in ``Workspace.versions``.
+        outcome: ``allowed``, ``denied``, ``unavailable``, or ``failed``: broken off, or a fault that nobody meant.
+        rule: What refused; empty where nothing did.
     """
 
     stage: str
     user: str
     workspace: object = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    outcome: str = "failed"
+    rule: str = ""
 
-    def tell(self, outcome: str, rule: str, seconds: float) -> None:
+    def tell(self, seconds: float) -> None:
         """Write the line, and count."""
-        metrics.DECISIONS.labels(self.stage, outcome, rule).inc()
+        metrics.DECISIONS.labels(self.stage, self.outcome, self.rule).inc()
         metrics.DECISION_SECONDS.labels(self.stage).observe(seconds)
         line = {
             "decision": self.stage,
             "user": _short(self.user),
             "workspace": _short(self.workspace) if isinstance(self.workspace, str) else None,
-            "outcome": outcome,
-            "rule": rule or None,
+            "outcome": self.outcome,
+            "rule": self.rule or None,
             "versions": {_short(kind): _short(version) for kind, version in islice(self.versions.items(), _VERSIONS)},
         }
         AUDIT.info("%s", json.dumps(line))
@@ -57,21 +61,18 @@ class Decision:
 
 @contextlib.contextmanager
 def deciding(stage: str, user: str, workspace: object = None) -> Iterator[Decision]:
-    """Tell of the decision that is made inside the block: ``allowed``, ``denied``, ``unavailable``, or ``failed``.
-
-    ``failed`` is what the hub broke off, and a fault that nobody meant.
-    """
+    """Tell of the decision that is made inside the block, when its outcome is known."""
     decision = Decision(stage, user, workspace)
     started = perf_counter()
-    outcome, rule = "failed", ""
     try:
         yield decision
-        outcome = "allowed"
+        decision.outcome = "allowed"
     except WorkspaceManagerError as error:
-        outcome, rule = "denied" if isinstance(error, AccessDenied) else "unavailable", error.rule
+        decision.outcome = "denied" if isinstance(error, AccessDenied) else "unavailable"
+        decision.rule = error.rule
         raise
     finally:
-        decision.tell(outcome, rule, perf_counter() - started)
+        decision.tell(perf_counter() - started)
 
 
 def _short(text: str) -> str:

@@ -218,8 +218,7 @@ class _Hub:
                 await self._start_once()
                 yield decision
         except WorkspaceManagerError as error:
-            kind = "denied" if isinstance(error, AccessDenied) else "unavailable"
-            log.warning("%s at %s for %s: %s", kind, stage, quote(spawner.user.name), error)
+            log.warning("%s at %s for %s: %s", decision.outcome, stage, quote(spawner.user.name), error)
             refused = Refused(error)
             _leave_uncounted(spawner, refused)
             raise refused from error
