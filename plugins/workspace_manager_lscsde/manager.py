@@ -34,14 +34,10 @@ from .matching import claim_keys
 from .refused import Refused, Trouble
 from .resources import (
     Binding,
-    KeptBinding,
-    KeptWorkspace,
     SetAside,
     WorkspaceRecord,
-    pack,
     read_binding,
     read_workspace,
-    unpack,
 )
 
 FOR_ALL = ""
@@ -67,14 +63,14 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         self._set_aside_once = _Once(context.log, logging.WARNING)
         # Less than a warning: of two objects made together, the binding may be heard of first.
         self._dangling_once = _Once(context.log, logging.INFO)
-        self._bindings: WatchCache[KeptBinding] = WatchCache(
+        self._bindings: WatchCache[Binding] = WatchCache(
             context.kube,
             BINDINGS.path(context.namespace),
             keep=self._keep_binding,
             keys=_binding_keys,
             log=context.log,
         )
-        self._workspaces: WatchCache[KeptWorkspace] = WatchCache(
+        self._workspaces: WatchCache[WorkspaceRecord | SetAside] = WatchCache(
             context.kube,
             WORKSPACES.path(context.namespace),
             keep=self._keep_workspace,
@@ -95,12 +91,10 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         """Every grant of this user, from memory: no request once both collections are there."""
         grants: list[Workspace] = []
         for binding in await self._bindings_of(user):
-            kept = await self._workspaces.get(binding.workspace)
-            if kept is None:
+            record = await self._workspaces.get(binding.workspace)
+            if record is None:
                 self._dangling_once.tell(BINDINGS, binding.name, binding.workspace, _without_workspace(binding))
-                continue
-            record = unpack(kept)
-            if isinstance(record, WorkspaceRecord):
+            elif isinstance(record, WorkspaceRecord):
                 grants.append(record.grant(binding))
         return grants
 
@@ -146,7 +140,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             # The workspace itself must be among them: a cache that has not heard of what this one names, as it is now,
             # may not have heard of another one either.
             named_by = await self._workspaces.by_key(storage.claim)
-            sole[storage.claim] = {name for name, _, _ in named_by} == {record.name}
+            sole[storage.claim] = {each.name for each in named_by} == {record.name}
         return record.volumes(sole)
 
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None:
@@ -184,9 +178,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             return []
         keys = (user.username, FOR_ALL, *claim_keys(user.claims))
         # The keys only find them, some more than once; whether a binding grants anything is decided here.
-        found = {
-            binding.name: binding for key in keys for binding in map(Binding._make, await self._bindings.by_key(key))
-        }
+        found = {binding.name: binding for key in keys for binding in await self._bindings.by_key(key)}
         return [each for each in found.values() if in_scope(user, each.workspace) and each.grants(user)]
 
     def _still_granted(self, user: User, name: str, answers: Iterable[Mapping[str, Any] | None]) -> list[Binding]:
@@ -225,22 +217,22 @@ class LscsdeWorkspaceManager(WorkspaceManager):
                 return
             query["continue"] = token
 
-    def _keep_binding(self, raw: Mapping[str, Any]) -> KeptBinding | None:
+    def _keep_binding(self, raw: Mapping[str, Any]) -> Binding | None:
         try:
             binding = read_binding(raw)
         except Refused as refused:
             self._set_aside(BINDINGS, raw, refused.reason, refused.trouble)
             return None
         self._set_aside_once.forget(BINDINGS, binding.name)
-        return binding.kept()
+        return binding
 
-    def _keep_workspace(self, raw: Mapping[str, Any]) -> KeptWorkspace:
+    def _keep_workspace(self, raw: Mapping[str, Any]) -> WorkspaceRecord | SetAside:
         record = read_workspace(raw)
         if isinstance(record, SetAside):
             self._set_aside(WORKSPACES, raw, record.reason, record.trouble)
         else:
             self._set_aside_once.forget(WORKSPACES, record.name)
-        return pack(record)
+        return record
 
     def _set_aside(self, kind: Kind, raw: Mapping[str, Any], reason: str, trouble: Trouble) -> None:
         if trouble in _MISTAKES:
@@ -270,17 +262,15 @@ class _Once:
         self._told.pop((kind.word, name), None)
 
 
-def _binding_keys(kept: KeptBinding) -> Iterable[str]:
-    binding = Binding._make(kept)
+def _binding_keys(binding: Binding) -> Iterable[str]:
     if binding.username is not None:
         return (binding.username,)
     # All rules must hold, so one that can be looked for by its values will do.
     return next(filter(None, (rule.keys() for rule in binding.rules)), (FOR_ALL,))
 
 
-def _claim_keys(kept: KeptWorkspace) -> Iterable[str]:
-    _, named, _ = kept
-    return named
+def _claim_keys(record: WorkspaceRecord | SetAside) -> Iterable[str]:
+    return record.named
 
 
 def _record_of(workspace: Workspace) -> WorkspaceRecord:

@@ -10,8 +10,6 @@ Fields that are known and deliberately not looked at: a binding's ``comments`` a
 
 from __future__ import annotations
 
-import pickle
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import lru_cache
@@ -46,14 +44,7 @@ _DELETING = "Deleting"
 _day = lru_cache(maxsize=4096)(parse_day)
 
 
-# The records are named tuples, as those are read back from a pickle several times as fast as data classes.
-
-KeptBinding = tuple[Any, ...]
-"""A ``Binding`` as the cache keeps it: a plain tuple. The garbage collector looks at such a one once and then no more,
-unless it has rules, and few have."""
-
-KeptWorkspace = tuple[str, tuple[str, ...], bytes]
-"""A workspace as the cache keeps it: its name, every claim that it names, and the record itself, for ``unpack``."""
+# The records are named tuples, as the cache reads those back several times as fast as data classes.
 
 
 class Binding(NamedTuple):
@@ -80,10 +71,6 @@ class Binding(NamedTuple):
         if not user.username or (self.username is None and not self.rules):
             return False
         return self.username in (None, user.username) and all(rule.holds(user.claims) for rule in self.rules)
-
-    def kept(self) -> KeptBinding:
-        """What the cache keeps; ``Binding._make`` reads it."""
-        return tuple(self)
 
 
 class Storage(NamedTuple):
@@ -225,7 +212,7 @@ def read_binding(raw: Mapping[str, Any]) -> Binding:
         raise Refused("spec.username is empty")
     return Binding(
         name=str(raw["metadata"]["name"]),
-        workspace=sys.intern(spec.workspace),
+        workspace=spec.workspace,
         username=None if spec.username is None else spec.username.casefold(),
         expires=expires,
         rules=rules,
@@ -245,17 +232,6 @@ def read_workspace(raw: Mapping[str, Any]) -> WorkspaceRecord | SetAside:
     except Exception as error:
         # Left to the cache, it would be forgotten with the claims that it names.
         return SetAside(name, version, named, f"cannot be read: {type(error).__name__}", Trouble.BROKEN)
-
-
-def pack(record: WorkspaceRecord | SetAside) -> KeptWorkspace:
-    """What the cache keeps of a workspace: a fraction of its record's memory, and for the garbage collector nothing."""
-    return record.name, tuple(record.named), pickle.dumps(record)
-
-
-def unpack(kept: KeptWorkspace) -> WorkspaceRecord | SetAside:
-    """The record that ``pack`` was given, anew each time, so that nobody can change what is kept."""
-    record: WorkspaceRecord | SetAside = pickle.loads(kept[2])  # noqa: S301 - made in this process, by pack()
-    return record
 
 
 def _read_workspace(raw: Mapping[str, Any], name: str, version: str, named: frozenset[str]) -> WorkspaceRecord:

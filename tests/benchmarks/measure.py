@@ -423,7 +423,7 @@ def _slugs(form: Any) -> set[str]:
 async def _relist(job: Job, server: Server, kube: ForgettableKube, manager: LscsdeWorkspaceManager) -> Result:
     """Both watches end and have lost their place; meanwhile somebody asks for a form again and again."""
     unavailable: list[float] = []
-    caches = (manager._bindings, manager._workspaces)
+    caches: tuple[WatchCache[Any], ...] = (manager._bindings, manager._workspaces)
     relists = [cache.relists for cache in caches]
     async with server.used() as used, Heartbeat() as heart:
         kube.forget()
