@@ -7,6 +7,7 @@ with the reason in the log and a plain sentence for the user.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 
 from .errors import StorageRefused, quote
@@ -18,6 +19,12 @@ SYSTEM_FOLDERS = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt/conda", "/proc", "/root"),
     *("/run", "/sbin", "/sys", "/tmp", "/usr", "/var"),  # noqa: S108 - a folder that no claim may hide
 )
+# Two plain paths that overlap begin with the same name; this is asked for each mount of each workspace that is listed.
+_SYSTEM_BY_FIRST_NAME = {
+    name: [folder for folder in SYSTEM_FOLDERS if folder.split("/")[1] == name]
+    for name in {folder.split("/")[1] for folder in SYSTEM_FOLDERS}
+}
+_IMPOSSIBLE = re.compile(r"[\x00-\x1f:]")
 
 
 def check_volumes(workspace: str, volumes: Sequence[Volume]) -> None:
@@ -60,11 +67,11 @@ def _path_reasons(paths: Sequence[str]) -> Iterable[str]:
         if not path.startswith("/") or path.startswith("//") or posixpath.normpath(path) != path:
             yield f"mount path {quote(path)} is not absolute and plain (no '..', no '.', no doubled or trailing slash)"
             continue
-        if any(ord(ch) < 32 or ch == ":" for ch in path):
+        if _IMPOSSIBLE.search(path):
             yield f"mount path {quote(path)} has a character that a mount path cannot have"
         if path in ("/", HOME) or HOME.startswith(path + "/"):
             yield f"mount path {quote(path)} would cover the home folder"
-        for folder in SYSTEM_FOLDERS:
+        for folder in _SYSTEM_BY_FIRST_NAME.get(path.split("/")[1], ()):
             if overlap(path, folder):
                 yield f"mount path {quote(path)} would cover the system folder {folder}"
                 break

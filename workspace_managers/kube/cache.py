@@ -4,6 +4,8 @@ Always true here:
 
 - The content is one state that the API server had, plus the events that followed it. A new list takes the place of the
   old content in one step; readers see the one or the other.
+- A list is streamed as the beginning of its watch (``sendInitialEvents``, in Kubernetes since 1.32, not everywhere on),
+  which costs the API server and us the least. Where that fails it is read in pages; the way that worked is kept.
 - There is no periodic list. A list is made at the start, and when the API server can no longer tell what changed since
   the last known ``resourceVersion`` (an opaque string). Every other fault watches again from that version, so that no
   event is passed over.
@@ -11,8 +13,8 @@ Always true here:
   that there is nothing (rule A4).
 
 The task goes round ``list -> watch -> watch -> ...``; a fault leads through a pause back to the watch, or to the list
-where the place in the history is lost. A watch *settles* a moment after it opened, when what happened during the gap
-has come in: only then does it vouch for the content.
+where the place in the history is lost. A watch *settles* a moment after it opened, or after its list was whole, when
+what happened in the meantime has come in: only then does it vouch for the content.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ SILENCE_SECONDS = 90.0
 SETTLE_SECONDS = 1.0
 """From the opening of a watch until the events of the gap before it count as received."""
 OPEN_SECONDS = 10.0
+"""Longest time for a watch to open, and between two parts of a streamed list."""
 LINE_SECONDS = 5.0
 """Longest time for the rest of a line of which a part has come."""
 LINE_BYTES = 16 * 2**20
@@ -54,10 +57,11 @@ PAUSE_SECONDS = (0.2, 10.0)
 """Upper bound of the random pause after the first fault, doubled with every further one up to the second value."""
 WAKE_SECONDS = 0.5
 """A question cuts a pause short, but not below this."""
-SLICE_SECONDS = 0.005
+SLICE_SECONDS = 0.002
 """Work on the event loop before other tasks have their turn."""
 PAGE_OBJECTS = 500
 WARNINGS_PER_MINUTE = 20
+_LIST_IS_WHOLE = "k8s.io/initial-events-end"
 
 T = TypeVar("T")
 
@@ -148,7 +152,12 @@ class WatchCache(Generic[T]):
         self._content: _Content[T] | None = None
         self._version = ""
         self._known = float("-inf")
+        # Whether a list is streamed or read in pages; what is streamed, and since when, until it is whole.
+        self._streamed = True
+        self._coming: _Content[T] | None = None
+        self._asked_at = 0.0
         # The watch: whether it vouches, and its last sign of life.
+        self._settling: asyncio.TimerHandle | None = None
         self._settled = False
         self._life = float("-inf")
         # Faults in a row, unreadable lines in a row, and the last fault in words.
@@ -248,7 +257,7 @@ class WatchCache(Generic[T]):
         try:
             while True:
                 try:
-                    if not self._version:
+                    if not self._version and not self._streamed:
                         await self._list()
                     await self._watch()
                 except Exception as error:
@@ -260,6 +269,8 @@ class WatchCache(Generic[T]):
             self._look_again()
 
     def _note(self, error: Exception) -> None:
+        if not self._version:
+            self._streamed = not self._streamed
         self.faults += 1
         self._failures += 1
         self._problem = f"{type(error).__name__} {quote(str(error))}"
@@ -296,7 +307,7 @@ class WatchCache(Generic[T]):
 
     async def _list(self) -> None:
         fresh = _Content(self._keys)
-        version, known, token = "", monotonic(), ""
+        version, asked_at, token = "", monotonic(), ""
         while True:
             query = {"limit": str(PAGE_OBJECTS)} | ({"continue": token} if token else {})
             page = await self._kube.get(self._path, query)
@@ -311,14 +322,15 @@ class WatchCache(Generic[T]):
             token = metadata.get("continue") or ""
             if not token:
                 break
-        old, self._content, self._version, self._known = self._content, fresh, version, known
-        self._look_again()
-        if old is not None:
-            self.relists += 1
-            await self._discard(old)
+        await self._replace(fresh, version, asked_at)
 
-    async def _discard(self, old: _Content[T]) -> None:
-        """Free what nobody asks any more, in slices: in one piece it would hold the loop for tens of milliseconds."""
+    async def _replace(self, fresh: _Content[T], version: str, asked_at: float) -> None:
+        old, self._content, self._version, self._known = self._content, fresh, version, asked_at
+        self._look_again()
+        if old is None:
+            return
+        self.relists += 1
+        # Freed in slices: in one piece it would hold the loop for tens of milliseconds.
         memory: dict[str, Any]
         for memory in (old.objects, old.index):
             while memory:
@@ -332,7 +344,9 @@ class WatchCache(Generic[T]):
             "resourceVersion": self._version,
             "timeoutSeconds": str(int(random.uniform(*WATCH_SECONDS))),  # noqa: S311 - jitter, no secret
         }
-        settle: asyncio.TimerHandle | None = None
+        if not self._version:
+            query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
+            self._coming, self._asked_at = _Content(self._keys), monotonic()
         known: float | None = None
         try:
             async with (
@@ -341,19 +355,24 @@ class WatchCache(Generic[T]):
             ):
                 opening.reschedule(None)
                 self._life = monotonic()
-                settle = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settle)
+                if self._coming is None:
+                    self._settle_soon()
                 await self._follow(stream)
         except TimeoutError:
             known = self._life  # a connection that fell silent has told nothing since
             raise
         finally:
+            self._coming = None
             settled, self._settled = self._settled, False
-            if settle is not None:
-                settle.cancel()
+            if self._settling is not None:
+                self._settling.cancel()
             if settled:
                 self._known = max(self._known, monotonic() if known is None else known)
         if not settled:
-            raise ConnectionError("the watch ended as soon as it was open")
+            raise ConnectionError("the watch ended before it could vouch for anything")
+
+    def _settle_soon(self) -> None:
+        self._settling = asyncio.get_running_loop().call_later(SETTLE_SECONDS, self._settle)
 
     def _settle(self) -> None:
         self._settled = True
@@ -365,7 +384,8 @@ class WatchCache(Generic[T]):
     async def _follow(self, stream: aiohttp.StreamReader) -> None:
         rest = bytearray()
         while True:
-            async with asyncio.timeout(LINE_SECONDS if rest else None):
+            listing = None if self._coming is None else OPEN_SECONDS
+            async with asyncio.timeout(LINE_SECONDS if rest else listing):
                 chunk = await stream.readany()
             if not chunk:
                 break
@@ -373,14 +393,14 @@ class WatchCache(Generic[T]):
             if b"\n" in chunk:
                 *lines, rest = rest.split(b"\n")
                 for line in lines:
-                    self._apply(line)
+                    await self._apply(line)
                     await self._breathe()
             elif len(rest) > LINE_BYTES:
                 raise _Unreadable(f"a line of more than {LINE_BYTES} bytes")
         if rest:
             raise ConnectionError(f"the watch ended within a line, after {len(rest)} bytes")
 
-    def _apply(self, line: bytearray) -> None:
+    async def _apply(self, line: bytearray) -> None:
         try:
             event = json.loads(line)
             kind, body = event["type"], event["object"]
@@ -389,13 +409,21 @@ class WatchCache(Generic[T]):
             raise _Unreadable(f"an unreadable line of {len(line)} bytes: {type(error).__name__}") from error
         if kind == "ERROR":
             raise ApiError(int(body.get("code") or 0), str(body.get("reason")), str(body.get("message")))
-        if kind not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK") or not metadata.get("resourceVersion"):
+        version = metadata.get("resourceVersion")
+        if kind not in ("ADDED", "MODIFIED", "DELETED", "BOOKMARK") or not version:
             raise _Unreadable(f"an event of an unknown kind, {quote(kind, 40)}")
-        if self._content is not None and kind == "DELETED":
-            self._content.remove(metadata["name"])
-        elif self._content is not None and kind != "BOOKMARK":
-            self._remember(self._content, body)
-        self._version, self._life, self._unreadable = metadata["resourceVersion"], monotonic(), 0
+        content = self._content if self._coming is None else self._coming
+        if content is not None and kind == "DELETED":
+            content.remove(metadata["name"])
+        elif content is not None and kind != "BOOKMARK":
+            self._remember(content, body)
+        self._life, self._unreadable = monotonic(), 0
+        if self._coming is None:
+            self._version = version
+        elif kind == "BOOKMARK" and (metadata.get("annotations") or {}).get(_LIST_IS_WHOLE) == "true":
+            whole, self._coming = self._coming, None
+            await self._replace(whole, version, self._asked_at)
+            self._settle_soon()
 
     def _remember(self, content: _Content[T], raw: Mapping[str, Any]) -> None:
         name = raw["metadata"]["name"]
