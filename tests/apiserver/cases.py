@@ -55,8 +55,8 @@ def delete(path: str, body: Any = None, **query: str) -> Request:
     return Request("DELETE", path, body, query=query)
 
 
-def watch(path: str, seconds: int = 1, **query: str) -> Request:
-    return Request("GET", path, query={"watch": "true", "timeoutSeconds": str(seconds), **query}, watch=True)
+def watch(path: str, **query: str) -> Request:
+    return Request("GET", path, query={"watch": "true", "timeoutSeconds": "1", **query}, watch=True)
 
 
 def config(name: str = "a", labels: Mapping[str, str] | None = None, **fields: Any) -> Object:
@@ -811,6 +811,7 @@ LISTED: Cases = {
     ],
     "one at a version that is text": [*_FOUR, get(f"{MAPS}/a", resourceVersion="now")],
     "at a version that is text": [get(PODS, resourceVersion="now")],
+    "as a watch would": [get(PODS, sendInitialEvents="true")],
     "at a match without a version": [get(PODS, resourceVersionMatch="Exact")],
     "at an unknown match": [get(PODS, resourceVersion="1", resourceVersionMatch="Nearly")],
     "in the future": [get(PODS, resourceVersion="999999999")],
@@ -818,6 +819,7 @@ LISTED: Cases = {
     "one in the future": [post(MAPS, config()), get(f"{MAPS}/a", resourceVersion="999999999")],
 }
 
+LIST_FIRST = {"sendInitialEvents": "true", "allowWatchBookmarks": "true", "resourceVersionMatch": "NotOlderThan"}
 WATCHED: Cases = {
     "what is there, then nothing": [*_FIVE, watch(BINDINGS)],
     "from any version": [*_FIVE, watch(BINDINGS, resourceVersion="0")],
@@ -879,6 +881,26 @@ WATCHED: Cases = {
     "by text that is no label": [watch(PODS, labelSelector="a b")],
     "by an unknown field": [watch(PODS, fieldSelector="spec.hostname=a")],
     "with a match": [watch(PODS, resourceVersion="1", resourceVersionMatch="Exact")],
+    "list first": [*_FOUR, watch(MAPS, **LIST_FIRST)],
+    "list first of nothing": [watch(MAPS, **LIST_FIRST)],
+    "list first of custom resources": [*_FIVE, watch(BINDINGS, **LIST_FIRST)],
+    "list first by label": [*_FOUR, watch(MAPS, **LIST_FIRST, labelSelector="app=hub")],
+    "list first without a bookmark": [*_FOUR, watch(MAPS, **LIST_FIRST | {"allowWatchBookmarks": "false"})],
+    "list first at any version": [*_FOUR, watch(MAPS, **LIST_FIRST, resourceVersion="0")],
+    "list first not older than then": [
+        *_FOUR,
+        lambda seen: watch(MAPS, **LIST_FIRST, resourceVersion=since(seen, 1)),
+    ],
+    "list first from the future": [watch(MAPS, **LIST_FIRST, resourceVersion="999999999")],
+    "list first without a match": [watch(MAPS, sendInitialEvents="true")],
+    "list first with another match": [watch(MAPS, **LIST_FIRST | {"resourceVersionMatch": "Exact"})],
+    "list first on a page": [watch(MAPS, **LIST_FIRST, **{"continue": "x"})],
+    "without the list": [*_FOUR, watch(MAPS, **LIST_FIRST | {"sendInitialEvents": "false"})],
+    "without the list from a version": [
+        *_FOUR,
+        lambda seen: watch(MAPS, **LIST_FIRST | {"sendInitialEvents": "false"}, resourceVersion=since(seen, 1)),
+    ],
+    "without the list or a match": [watch(MAPS, sendInitialEvents="false")],
     "without an end that can be read": [
         Request("GET", PODS, query={"watch": "true", "timeoutSeconds": "soon"}, watch=True)
     ],
@@ -1372,9 +1394,6 @@ _BEYOND: Cases = {
     "finalizers": [post(MAPS, named(config(), finalizers=["example.org/wait"]))],
     "deletion in the foreground": [*_MAP, delete(f"{MAPS}/a", propagationPolicy="Foreground")],
     "deletion that orphans": [*_MAP, delete(f"{MAPS}/a", {"propagationPolicy": "Orphan"})],
-    "lists as a watch": [
-        watch(PODS, sendInitialEvents="true", allowWatchBookmarks="true", resourceVersionMatch="NotOlderThan")
-    ],
     "objects in YAML": [Request("POST", MAPS, b"metadata: {name: a}", "application/yaml")],
     "new definitions": [delete(f"{CRDS}/things.example.org")],
     "metadata alone": [

@@ -53,8 +53,10 @@ class ScriptedApi:
     """One collection of a Kubernetes API, with history; each request may be told to go wrong.
 
     Attributes:
-        lists, watches: What the next requests do; empty: what a sound server does.
-        requests: Every request's query, in order.
+        streams: Whether a list can be the beginning of its watch; where not, that is refused as older servers do it.
+        lists, watches: What the next requests do; empty: what a sound server does. A list that is streamed is a list.
+        requests: Every request's query, in order, without those that an older server refuses.
+        refused: How many those were.
         open: Watches that are open now.
     """
 
@@ -62,6 +64,8 @@ class ScriptedApi:
         self.objects: dict[str, dict[str, Any]] = {}
         self.history: list[tuple[int, bytes]] = []
         self.version = 100
+        self.streams = False
+        self.refused = 0
         self.lists: deque[str] = deque()
         self.watches: deque[str] = deque()
         self.requests: list[dict[str, str]] = []
@@ -103,7 +107,7 @@ class ScriptedApi:
         self._tell("DELETED", gone, told)
 
     def _tell(self, kind: str, body: Mapping[str, Any], told: bool) -> None:
-        line = json.dumps({"type": kind, "object": body}).encode() + b"\n"
+        line = _event(kind, body)
         self.history.append((self.version, line))
         if told:
             self.tell(line)
@@ -115,16 +119,22 @@ class ScriptedApi:
 
     def bookmark(self) -> None:
         self.version += 1
-        body = {"metadata": {"resourceVersion": str(self.version)}}
-        self.tell(json.dumps({"type": "BOOKMARK", "object": body}).encode() + b"\n")
+        self.tell(_event("BOOKMARK", {"metadata": {"resourceVersion": str(self.version)}}))
+
+    def _end_of_list(self) -> bytes:
+        annotations = {"k8s.io/initial-events-end": "true"}
+        return _event("BOOKMARK", {"metadata": {"resourceVersion": str(self.version), "annotations": annotations}})
 
     def asked(self, *, watch: bool) -> list[dict[str, str]]:
-        return [query for query in self.requests if ("watch" in query) == watch]
+        return [query for query in self.requests if ("resourceVersion" in query) == watch]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
+        if "sendInitialEvents" in query and not self.streams:
+            self.refused += 1
+            return web.json_response({"kind": "Status", "code": 422, "reason": "Invalid"}, status=422)
         self.requests.append(query)
-        script = self.watches if "watch" in query else self.lists
+        script = self.watches if "resourceVersion" in query else self.lists
         what = script.popleft() if script else ""
         if what == "hang":
             await asyncio.sleep(60)
@@ -150,8 +160,15 @@ class ScriptedApi:
             await asyncio.sleep(0.05)
             what = ""
         queue: asyncio.Queue[bytes | str] = asyncio.Queue()
+        if "sendInitialEvents" in query:
+            assert query["resourceVersionMatch"] == "NotOlderThan"
+            for each in self.objects.values():
+                queue.put_nowait(_event("ADDED", each))
+            queue.put_nowait(what)
+            queue.put_nowait(self._end_of_list())
+            what = ""
         for version, line in self.history:
-            if version > int(query["resourceVersion"]):
+            if version > int(query.get("resourceVersion", self.version)):
                 queue.put_nowait(line)
         if what == "410-event":
             status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
@@ -179,6 +196,8 @@ class ScriptedApi:
                     line = "end"
                 elif mode == "half-stall":
                     await asyncio.sleep(60)
+            if line == "stall":
+                await asyncio.sleep(60)
             if line == "end":
                 return response
             if line == "reset" and request.transport is not None:
@@ -186,6 +205,10 @@ class ScriptedApi:
                 return response
             if isinstance(line, str):
                 mode = line
+
+
+def _event(kind: str, body: Mapping[str, Any]) -> bytes:
+    return json.dumps({"type": kind, "object": body}).encode() + b"\n"
 
 
 @pytest.fixture(autouse=True)
@@ -209,11 +232,15 @@ def no_grace(monkeypatch: pytest.MonkeyPatch, *, patience: float = 0.2) -> None:
 
 
 @pytest.fixture
-async def api() -> AsyncIterator[ScriptedApi]:
+async def api(request: pytest.FixtureRequest) -> AsyncIterator[ScriptedApi]:
     server = ScriptedApi()
+    server.streams = getattr(request, "param", False)
     await server.start()
     yield server
     await server.stop()
+
+
+both_ways = pytest.mark.parametrize("api", [False, True], ids=["in pages", "streamed"], indirect=True)
 
 
 def kubeconfig(url: str) -> dict[str, Any]:
@@ -257,8 +284,7 @@ async def settled(api: ScriptedApi, cache: WatchCache[Any]) -> None:
 
 
 # Answers
-
-
+@both_ways
 async def test_first_question_starts_the_cache_and_waits_for_the_first_list(
     api: ScriptedApi, cache: WatchCache[Binding]
 ) -> None:
@@ -412,6 +438,7 @@ async def test_moved_object_leaves_its_old_key(api: ScriptedApi, cache: WatchCac
     assert await names(cache, "bob") == ["b1", "b3"]
 
 
+@both_ways
 async def test_revocation_event_removes(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
     """Rule A3."""
     api.put("b1", "alice")
@@ -430,6 +457,7 @@ async def test_object_that_is_not_kept_any_more_is_forgotten(api: ScriptedApi, c
     assert cache.skipped == 0
 
 
+@both_ways
 async def test_broken_keep_hides_only_its_own_object(
     api: ScriptedApi, cache: WatchCache[Binding], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -448,6 +476,7 @@ async def test_broken_keep_hides_only_its_own_object(
     assert all(len(record.getMessage()) < 600 for record in caplog.records)
 
 
+@both_ways
 async def test_thousand_broken_objects_do_not_flood_the_log(
     api: ScriptedApi, cache: WatchCache[Binding], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -460,6 +489,121 @@ async def test_thousand_broken_objects_do_not_flood_the_log(
     assert await names(cache, "alice") == ["good"]
     assert cache.skipped == 1000
     assert len(caplog.records) == module.WARNINGS_PER_MINUTE
+
+
+# A list as the beginning of its watch
+
+streamed = pytest.mark.parametrize("api", [True], ids=[""], indirect=True)
+
+
+@streamed
+async def test_streamed_list_goes_on_as_the_watch(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
+    for number in range(5):
+        api.put(f"b{number}", "alice")
+    await settled(api, cache)
+    assert await cache.keys_count("alice") == 5
+    api.delete("b0")
+    api.put("b5", "alice")
+    await until(lambda: cache._version == "107")
+    assert await names(cache, "alice") == ["b1", "b2", "b3", "b4", "b5"]
+    api.tell("end")
+    await until(lambda: len(api.requests) == 2)
+    first, second = api.requests
+    assert first.items() >= {("watch", "1"), ("allowWatchBookmarks", "true"), ("sendInitialEvents", "true")}
+    assert second["resourceVersion"] == "107"
+    assert "sendInitialEvents" not in second
+    assert (cache.faults, cache.relists) == (0, 0)
+
+
+async def test_older_server_is_listed_in_pages_and_that_is_no_fault(
+    api: ScriptedApi, cache: WatchCache[Binding], caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(5):
+        api.put(f"b{number}", "alice")
+    await settled(api, cache)
+    api.watches.append("410")
+    api.history.clear()
+    api.tell("end")
+    await until(lambda: cache.relists == 1)
+    assert await cache.keys_count("alice") == 5
+    assert [query["limit"] for query in api.asked(watch=False)] == ["3"] * 4
+    assert api.refused == 1, "what is known of the server is not asked again"
+    assert cache.faults == 1
+    assert "422" not in caplog.text
+
+
+@streamed
+@pytest.mark.parametrize("what", ["end", "reset", "half-end", "half-reset", "half-stall", "stall"])
+async def test_streamed_list_that_does_not_become_whole_is_no_list(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Rule A4: a part of the list says nothing of the rest; and what cannot be streamed is read in pages."""
+    monkeypatch.setattr(module, "OPEN_SECONDS", 0.2)
+    monkeypatch.setattr(module, "LINE_SECONDS", 0.1)
+    for number in range(5):
+        api.put(f"b{number}", "alice")
+    api.lists.append(what)
+    assert await cache.keys_count("alice") == 5
+    await until(lambda: cache.age == 0.0)
+    assert ["limit" in query for query in api.asked(watch=False)] == [False, True, True]
+    assert cache.faults == 1
+
+
+@streamed
+async def test_streamed_relist_that_breaks_off_leaves_the_old_content(
+    api: ScriptedApi, cache: WatchCache[Binding]
+) -> None:
+    for number in range(5):
+        api.put(f"b{number}", "alice")
+    await settled(api, cache)
+    api.history.clear()
+    api.watches.append("410")
+    api.lists.extend(["reset", "500", "500"])
+    api.tell("reset")
+    api.delete("b0", told=False)
+    await until(lambda: len(api.asked(watch=False)) == 3)
+    assert await cache.keys_count("alice") == 5
+    await until(lambda: cache.relists == 1)
+    assert await names(cache, "alice") == ["b1", "b2", "b3", "b4"]
+
+
+@streamed
+async def test_change_during_a_streamed_list_is_not_lost(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("b1", "b2"):
+        api.put(name, "alice")
+    end_of_list = api._end_of_list
+
+    def changed_meanwhile() -> bytes:
+        api.delete("b1", told=False)
+        api.put("b2", "bob", told=False)
+        return b"".join(line for version, line in api.history if version > 102) + end_of_list()
+
+    monkeypatch.setattr(api, "_end_of_list", changed_meanwhile)
+    await settled(api, cache)
+    assert await names(cache, "alice") == []
+    assert await names(cache, "bob") == ["b2"]
+
+
+@streamed
+async def test_streamed_list_vouches_only_when_what_happened_meanwhile_has_come_in(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule A3: it is as old as its request; an access that ended since is told of right after it."""
+    no_grace(monkeypatch, patience=5.0)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.2)
+    api.put("b1", "alice")
+    end_of_list = api._end_of_list
+
+    def ended_meanwhile() -> bytes:
+        line = end_of_list()
+        api.delete("b1", told=False)
+        asyncio.get_running_loop().call_later(0.1, api.tell, api.history[-1][1])
+        return line
+
+    monkeypatch.setattr(api, "_end_of_list", ended_meanwhile)
+    assert await cache.by_key("alice") == []
 
 
 # The watch ends, breaks, falls silent
@@ -477,6 +621,7 @@ async def test_clean_end_watches_again_from_the_last_version(api: ScriptedApi, c
     assert cache.faults == 0
 
 
+@both_ways
 @pytest.mark.parametrize("what", ["reset", "end"])
 async def test_event_during_the_gap_is_not_lost(api: ScriptedApi, cache: WatchCache[Binding], what: str) -> None:
     api.put("b1", "alice")
@@ -489,6 +634,7 @@ async def test_event_during_the_gap_is_not_lost(api: ScriptedApi, cache: WatchCa
     assert cache.relists == 0
 
 
+@both_ways
 @pytest.mark.parametrize("how", ["half-reset", "half-end", "half-stall"])
 async def test_half_sent_line_loses_nothing(
     api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, how: str
@@ -499,7 +645,7 @@ async def test_half_sent_line_loses_nothing(
     api.tell(how)
     api.delete("b1")
     await until(lambda: len(cache) == 0)
-    assert [query["resourceVersion"] for query in api.asked(watch=True)] == ["101", "101"]
+    assert {query["resourceVersion"] for query in api.asked(watch=True)} == {"101"}
     assert (cache.faults, cache.relists) == (1, 0)
 
 
@@ -528,6 +674,7 @@ async def test_line_over_many_chunks_and_many_lines_in_one(api: ScriptedApi, cac
     assert cache.faults == 0
 
 
+@both_ways
 async def test_silent_connection_is_given_up(
     api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -565,6 +712,7 @@ async def test_refused_watch_is_tried_again_without_a_list(
 # The place in the history is lost
 
 
+@both_ways
 @pytest.mark.parametrize("how", ["410", "410-event"])
 async def test_relist_after_410_drops_what_vanished(api: ScriptedApi, cache: WatchCache[Binding], how: str) -> None:
     for name in ("b1", "b2"):
@@ -586,6 +734,7 @@ async def test_relist_after_410_drops_what_vanished(api: ScriptedApi, cache: Wat
     assert len(api.asked(watch=False)) == 2
 
 
+@both_ways
 async def test_readers_see_the_old_or_the_new_content_during_a_relist(
     api: ScriptedApi, cache: WatchCache[Binding]
 ) -> None:
@@ -654,8 +803,7 @@ async def test_fault_of_a_plugin_in_the_index_lists_again(api: ScriptedApi, kube
 
 
 # No answer
-
-
+@both_ways
 async def test_api_gone_past_the_grace_is_unavailable_and_comes_back(
     api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -725,6 +873,7 @@ async def test_question_cuts_a_long_pause_short(
     assert await names(cache, "alice") == []
 
 
+@both_ways
 @pytest.mark.parametrize("what", ["500", "403", "hang", "nonsense"])
 async def test_nothing_listed_is_unavailable_never_empty(
     api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, what: str
@@ -732,6 +881,7 @@ async def test_nothing_listed_is_unavailable_never_empty(
     """Rule A4."""
     no_grace(monkeypatch)
     monkeypatch.setattr(client, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(module, "OPEN_SECONDS", 0.5)
     api.lists.extend([what] * 100)
     api.put("b1", "alice")
     for question in (cache.by_key("alice"), cache.get("b1"), cache.keys_count("alice")):
@@ -777,6 +927,7 @@ async def test_close_leaves_no_task_and_no_connection(api: ScriptedApi, cache: W
     assert len(api.requests) == 2
 
 
+@both_ways
 async def test_close_answers_those_who_wait(api: ScriptedApi, cache: WatchCache[Binding]) -> None:
     api.lists.extend(["hang"])
     question = asyncio.create_task(cache.by_key("alice"))
@@ -793,6 +944,7 @@ async def test_close_before_the_start_does_nothing(api: ScriptedApi, cache: Watc
     assert api.requests == []
 
 
+@both_ways
 @pytest.mark.parametrize("state", ["watching", "pausing", "listing"])
 async def test_cancelled_task_ends(api: ScriptedApi, cache: WatchCache[Binding], state: str) -> None:
     """A hub that ends cancels every task."""

@@ -325,7 +325,7 @@ async def test_new_list_repeats_no_warning(world: World, caplog: pytest.LogCaptu
         world.api.compact()
         world.api.drop_watches()
         async with asyncio.timeout(5):
-            while len([each for each in world.api.requests if "limit" in each.query]) < 4:  # noqa: ASYNC110 - as above
+            while len([each for each in world.api.requests if "sendInitialEvents" in each.query]) < 4:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
         await warm(world)
         assert await world.names() == []

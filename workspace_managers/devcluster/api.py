@@ -410,23 +410,28 @@ class EmbeddedApi:
 
     async def _watch(self, request: web.Request, target: Target) -> web.StreamResponse:
         kind, query = target.kind, request.query
-        if "sendInitialEvents" in query:
-            raise not_implemented("sendInitialEvents")
         check_watch_options(query)
         matches = matching(request, target)
         since = exact_number(query.get("resourceVersion"))
+        oldest, list_first = 0, flag(query.get("sendInitialEvents"))
+        if list_first:
+            oldest, since = since, 0
+        elif "sendInitialEvents" in query:
+            since = since or self.store.revision
+        bookmarks = flag(query.get("allowWatchBookmarks"))
         events = _Events(kind, matches, since, self.store.revision, wants_table(request))
         seconds = number(query.get("timeoutSeconds"), "timeoutSeconds")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         watch = _Watch(request)
         try:
+            self._check_revision(oldest)
             if since:
                 first = events.lines(self.store.changes_since(since))
             else:
                 items = self.store.list(kind, target.namespace, matches)
                 first = b"".join(events.line("ADDED", item.object, item.raw) for item in items)
         except ApiError as error:
-            # Too old: the real server has sent its 200 by the time it finds out.
+            # Too old, or too new: the real server has sent its 200 by the time it finds out.
             await response.prepare(request)
             await response.write(b'{"type":"ERROR","object":' + encode(error.status()) + b"}\n")
             return response
@@ -434,10 +439,12 @@ class EmbeddedApi:
         self._watches.add(watch)
         try:
             await response.prepare(request)
+            if list_first and bookmarks:
+                first += events.bookmark()
             if first:
                 await response.write(first)
             async with asyncio.timeout(seconds or None):
-                await self._stream(watch, response, events, flag(query.get("allowWatchBookmarks")))
+                await self._stream(watch, response, events, bookmarks)
         except TimeoutError:
             pass
         finally:

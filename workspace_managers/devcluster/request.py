@@ -141,25 +141,32 @@ def check_watch_options(query: Mapping[str, str]) -> None:
 
 
 def _list_problems(query: Mapping[str, str]) -> Iterator[Problem]:
-    if not (match := query.get("resourceVersionMatch")):
-        return
     field, revision = "resourceVersionMatch", query.get("resourceVersion")
-    if not revision:
-        yield forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided")
-    if query.get("continue"):
-        yield forbidden(field, "resourceVersionMatch is forbidden when continue is provided")
-    if match not in ("Exact", "NotOlderThan"):
-        yield unsupported(field, match, ("Exact", "NotOlderThan", ""))
-    if (match, revision) == ("Exact", "0"):
-        yield forbidden(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+    if match := query.get(field):
+        if not revision:
+            yield forbidden(field, "resourceVersionMatch is forbidden unless resourceVersion is provided")
+        if query.get("continue"):
+            yield forbidden(field, "resourceVersionMatch is forbidden when continue is provided")
+        if match not in ("Exact", "NotOlderThan"):
+            yield unsupported(field, match, ("Exact", "NotOlderThan", ""))
+        if (match, revision) == ("Exact", "0"):
+            yield forbidden(field, 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"')
+    if "sendInitialEvents" in query:
+        yield forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")
 
 
 def _watch_problems(query: Mapping[str, str]) -> Iterator[Problem]:
-    if match := query.get("resourceVersionMatch"):
-        text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"
-        yield forbidden("resourceVersionMatch", text)
+    field = "resourceVersionMatch"
+    match, list_first = query.get(field), "sendInitialEvents" in query
+    if list_first and match != "NotOlderThan":
+        yield forbidden(field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+    if match:
+        if not list_first:
+            yield forbidden(field, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided")
         if match != "NotOlderThan":
-            yield unsupported("resourceVersionMatch", match, ("NotOlderThan",))
+            yield unsupported(field, match, ("NotOlderThan",))
+        if query.get("continue"):
+            yield forbidden(field, "resourceVersionMatch is forbidden when continue is provided")
 
 
 def matching(request: web.Request, target: Target) -> Predicate | None:

@@ -261,6 +261,10 @@ class WatchCache(Generic[T]):
                         await self._list()
                     await self._watch()
                 except Exception as error:
+                    if not self._version:
+                        self._streamed = not self._streamed
+                        if isinstance(error, ApiError) and error.status == 422 and not self._streamed:
+                            continue  # no fault: this API server streams no lists
                     self._note(error)
                     await self._pause()
         finally:  # cancelled by close(), or by a hub that ends
@@ -269,8 +273,6 @@ class WatchCache(Generic[T]):
             self._look_again()
 
     def _note(self, error: Exception) -> None:
-        if not self._version:
-            self._streamed = not self._streamed
         self.faults += 1
         self._failures += 1
         self._problem = f"{type(error).__name__} {quote(str(error))}"
@@ -341,10 +343,11 @@ class WatchCache(Generic[T]):
         query = {
             "watch": "1",
             "allowWatchBookmarks": "true",
-            "resourceVersion": self._version,
             "timeoutSeconds": str(int(random.uniform(*WATCH_SECONDS))),  # noqa: S311 - jitter, no secret
         }
-        if not self._version:
+        if self._version:
+            query["resourceVersion"] = self._version
+        else:
             query |= {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan"}
             self._coming, self._asked_at = _Content(self._keys), monotonic()
         known: float | None = None
