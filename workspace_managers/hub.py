@@ -61,14 +61,17 @@ def configure(c: Any, environ: Mapping[str, str] | None = None) -> None:
     """
     try:
         settings = Settings.from_environ() if environ is None else Settings.from_environ(environ)
-        manager = registry.create(settings.workspace_manager, context_for(settings))
-        _Hub(manager).install(c)
+        hub = _Hub(registry.create(settings.workspace_manager, context_for(settings)))
+        hub.install(c)
     except ConfigurationError as error:
         raise SystemExit(f"The hub does not start.\n{error}") from error
     # What is imported by now stays for good. The garbage collector need not walk it again and again, which holds the
     # hub up for tens of milliseconds each time.
     gc.collect()
     gc.freeze()
+    # A hub reads its config on its event loop, and goes on there once this is done; commands beside it have no loop.
+    with contextlib.suppress(RuntimeError):
+        hub.begin_soon(asyncio.get_running_loop())
 
 
 def context_for(settings: Settings) -> Context:
@@ -113,6 +116,7 @@ class _Hub:
         self._earlier_pod_hook: Callable[..., Any] | None = None
         self._earlier_auth_hook: Callable[..., Any] | None = None
         self._starting = asyncio.Lock()
+        self._beginning: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
 
     def __deepcopy__(self, memo: object) -> _Hub:
@@ -144,6 +148,16 @@ class _Hub:
         c.KubeSpawner.options_form = self.render_form
         c.KubeSpawner.profile_list = self.list_profiles
         c.KubeSpawner.modify_pod_hook = self.modify_pod
+
+    def begin_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the manager when the config has loaded, so that nobody's form waits for what it reads first."""
+        self._beginning = loop.create_task(self._begin())
+
+    async def _begin(self) -> None:
+        try:
+            await self._start_once()
+        except WorkspaceManagerError as error:
+            log.warning("The workspace manager has not started yet, and is asked to again by the next form: %s", error)
 
     async def keep_claims(self, spawner: Any, auth_state: Mapping[str, Any] | None) -> None:
         """``auth_state_hook``: remember what the identity provider says of this user, for this login only."""

@@ -151,13 +151,13 @@ class ForgettableKube(Kube):
 
     def __init__(self, namespace: str, kubeconfig: Mapping[str, Any]) -> None:
         super().__init__(namespace, kubeconfig)
-        self._streams: set[aiohttp.StreamReader] = set()
-        self._lost = 0
+        self._streams: dict[str, aiohttp.StreamReader] = {}
+        self._lost: set[str] = set()
 
     def forget(self) -> None:
-        """End each open watch; its next one is answered with 410."""
-        self._lost = len(self._streams)
-        for stream in self._streams:
+        """End each open watch; the next one of its collection is answered with 410."""
+        self._lost = set(self._streams)
+        for stream in self._streams.values():
             stream.set_exception(ConnectionResetError("cut by the benchmark"))
 
     @contextlib.asynccontextmanager
@@ -165,15 +165,15 @@ class ForgettableKube(Kube):
         self, path: str, query: Mapping[str, str], *, silence: float
     ) -> AsyncIterator[aiohttp.StreamReader]:
         """As a `Kube` does it, unless the place is lost."""
-        if self._lost:
-            self._lost -= 1
+        if path in self._lost:
+            self._lost.remove(path)
             raise ApiError(410, "Expired", "the benchmark says so")
         async with super().stream(path, query, silence=silence) as stream:
-            self._streams.add(stream)
+            self._streams[path] = stream
             try:
                 yield stream
             finally:
-                self._streams.discard(stream)
+                del self._streams[path]
 
 
 class Heartbeat:
@@ -208,9 +208,8 @@ class Heartbeat:
 
 
 def ours(job: Job, kube: Kube) -> LscsdeWorkspaceManager:
-    """The manager, in a process that has done what a hub does when its config loads."""
+    """The manager, as the hub has it."""
     environ = {"POD_NAMESPACE": job.namespace}
-    configure(Config(), environ)
     return LscsdeWorkspaceManager(Context(settings=Settings.from_environ(environ), kube=kube, log=LOG))
 
 
@@ -463,6 +462,7 @@ def main() -> None:
     """Do the job that the input names."""
     job = Job(**json.load(sys.stdin))
     LOG.setLevel(logging.ERROR)  # the watches that are cut on purpose are no news
+    configure(Config(), {"POD_NAMESPACE": job.namespace})  # for what a hub does to its process when its config loads
     result = asyncio.run({"memory": measure_memory, "speed": measure_speed}[job.what](job))
     json.dump(result, sys.stdout)
 

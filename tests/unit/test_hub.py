@@ -404,6 +404,42 @@ async def test_plugin_is_started_once_and_closed_at_the_end(spawner: Any, plugin
     assert plugin.closed == 1
 
 
+async def test_plugin_starts_with_the_hub_and_not_while_its_config_loads(plugin: Plugin) -> None:
+    """L3; the first form need not wait for what the plugin reads first."""
+    adapter = configure_with(Config()).KubeSpawner.modify_pod_hook.__self__
+    assert plugin.started == 0
+    await adapter._beginning
+    assert plugin.started == 1
+    await adapter.render_form(make_spawner(Config()))
+    assert plugin.started == 1
+    adapter._keeper.cancel()
+
+
+async def test_plugin_that_does_not_start_with_the_hub_is_asked_again_by_the_first_form(
+    plugin: Plugin, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A4: the hub goes on, and says why it cannot answer yet."""
+    failures = [BackendUnavailable("not there yet")]
+
+    async def start() -> None:
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(plugin, "start", start)
+    c = configure_with(Config())
+    adapter = c.KubeSpawner.modify_pod_hook.__self__
+    await adapter._beginning
+    assert "has not started yet, and is asked to again by the next form: not there yet" in caplog.text
+    assert "cardio" in await adapter.render_form(make_spawner(c))
+    adapter._keeper.cancel()
+
+
+def test_config_is_read_without_an_event_loop_too(plugin: Plugin) -> None:
+    """As `jupyterhub token` does, which asks the plugin nothing."""
+    adapter = configure_with(Config()).KubeSpawner.modify_pod_hook.__self__
+    assert adapter._beginning is None
+
+
 async def test_refusal_is_logged_with_its_cause_and_bounded(
     spawner: Any, plugin: Plugin, caplog: pytest.LogCaptureFixture
 ) -> None:
