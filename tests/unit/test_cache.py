@@ -789,6 +789,43 @@ async def test_continue_token_that_expires_restarts_the_list(api: ScriptedApi, c
     assert [query.get("continue") for query in api.asked(watch=False)] == [None, "3", "6", None, "3", "6"]
 
 
+ONE = '{"metadata": {"name": "b1"}, "spec": {"username": "alice", "workspace": "items", "items": [{"items": [1]}]}}'
+OTHER = ONE.replace("b1", "b2").replace("items", '\\"items\\":[', 1)
+
+
+@pytest.mark.parametrize(
+    ("page", "there"),
+    [
+        ('{"items":[],"metadata":{"resourceVersion":"7"}}', []),
+        ('{"items":null,"metadata":{"resourceVersion":"7"}}', []),
+        (f'{{"items":[{ONE},{OTHER}],"kind":"L","metadata":{{"resourceVersion":"7"}}}}', ["b1", "b2"]),
+        (f'{{ "metadata" : {{"resourceVersion":"7"}},\n "items" : [\n {ONE} ,\n {OTHER}\n ]\n}}\n', ["b1", "b2"]),
+        (f'{{"kind":"L","metadata":{{"resourceVersion":"7"}},"items":[{OTHER}]}}', ["b2"]),
+        (f'{{"items":[{ONE},{OTHER}', None),
+        (f'{{"items":[{ONE},{OTHER}],"metadata":{{"resourceVersion":"7"', None),
+        (f'{{"items":[{ONE},{OTHER[:50]}', None),
+        (f'{{"items":[{ONE},{OTHER}],"metadata":{{}}}}', None),
+        ('{"items":[],"metadata":"7"}', None),
+        ('{"items":[7],"metadata":{"resourceVersion":"7"}}', None),
+        (f'[{{"items":[{ONE}]}}]', None),
+        ('{"metadata":{"resourceVersion":"7"}}', None),
+        ("", None),
+    ],
+)
+async def test_page_is_read_object_by_object_and_never_in_part(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, page: str, there: list[str] | None
+) -> None:
+    """A4: the lists of the API servers differ in their order and white space; what is no whole list is none at all."""
+    no_grace(monkeypatch)
+    monkeypatch.setattr(module, "GRACE_SECONDS", 60.0)
+    monkeypatch.setattr(api, "_list", lambda query: web.Response(text=page, content_type="application/json"))
+    if there is not None:
+        assert await names(cache, "alice") == there
+        return
+    with pytest.raises(BackendUnavailable, match="is not listed yet; the last fault: "):
+        await cache.by_key("alice")
+
+
 async def test_fault_of_a_plugin_in_the_index_lists_again(api: ScriptedApi, kube: Kube) -> None:
     """A fault in the middle of a change may leave the index wrong: the whole content is made anew."""
     wrong: list[str] = []

@@ -25,7 +25,8 @@ import json
 import logging
 import pickle
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -62,6 +63,9 @@ SLICE_SECONDS = 0.002
 PAGE_OBJECTS = 500
 WARNINGS_PER_MINUTE = 20
 _LIST_IS_WHOLE = "k8s.io/initial-events-end"
+# The first one is the list's own: what stands before it are two words and, on some servers, the list's own metadata.
+_ITEMS = re.compile(r'"items"\s*:\s*\[')
+_decode = json.JSONDecoder().raw_decode
 
 T = TypeVar("T")
 
@@ -312,15 +316,15 @@ class WatchCache(Generic[T]):
         version, asked_at, token = "", monotonic(), ""
         while True:
             query = {"limit": str(PAGE_OBJECTS)} | ({"continue": token} if token else {})
-            page = await self._kube.get(self._path, query)
-            items, metadata = page.get("items", ""), page.get("metadata") or {}
-            if items == "" or not metadata.get("resourceVersion"):
+            page: dict[str, Any] = {}
+            for item in _items(await self._kube.text(self._path, query), page):
+                self._remember(fresh, item)
+                await self._breathe()
+            metadata = page.get("metadata") or {}
+            if "items" not in page or not metadata.get("resourceVersion"):
                 raise _Unreadable("the answer is not a list")  # to read it as an empty one would close every workspace
             # Events from the first page's version on are watched, whatever the server says of the later ones.
             version = version or str(metadata["resourceVersion"])
-            for item in items or ():
-                self._remember(fresh, item)
-                await self._breathe()
             token = metadata.get("continue") or ""
             if not token:
                 break
@@ -452,6 +456,35 @@ class WatchCache(Generic[T]):
             self._log.warning(
                 "%s: %s is left out: %s %s", self._path, quote(name), type(error).__name__, quote(str(error))
             )
+
+
+def _items(text: str, page: dict[str, Any]) -> Iterator[Any]:
+    """The objects of a page, decoded one by one: in one piece, a page of large ones would hold the loop for long.
+
+    Args:
+        text: The page.
+        page: In the end, what the page says beside its objects.
+    """
+    try:
+        if opening := _ITEMS.search(text):
+            position = _next(text, opening.end())
+            while text[position] != "]":
+                item, position = _decode(text, position)
+                yield item
+                position = _next(text, position)
+                if text[position] == ",":
+                    position = _next(text, position + 1)
+            text = text[: opening.end()] + text[position:]
+        page.update(json.loads(text))
+    except (ValueError, TypeError, IndexError, RecursionError) as error:
+        raise _Unreadable(f"an unreadable page: {type(error).__name__}") from error
+
+
+def _next(text: str, position: int) -> int:
+    """Where the next token begins."""
+    while text[position].isspace():
+        position += 1
+    return position
 
 
 def _unpickled(kept: bytes) -> Any:

@@ -108,6 +108,15 @@ class Kube:
         """Read an object or a list; ``path`` is the API's own, such as ``/api/v1/namespaces/x/pods``."""
         return await self.request("GET", path, query=query)
 
+    async def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        """Read a list as it is sent, for whoever decodes its JSON in slices."""
+
+        async def once(api: client.ApiClient) -> str:
+            async with await _send(api, "GET", path, query) as response:
+                return (await _answer(response)).decode()
+
+        return await self.call(f"GET {path}", once)
+
     async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object. After a try without an answer it may exist: 409 then tells."""
         return await self.request("POST", path, body=body)
@@ -128,9 +137,8 @@ class Kube:
         """Any other request with a JSON answer; it is repeated as ``call`` says."""
 
         async def once(api: client.ApiClient) -> dict[str, Any]:
-            response = await _send(api, method, path, query, body, content_type, aiohttp.ClientTimeout(REQUEST_SECONDS))
-            async with response:
-                answer: dict[str, Any] = await _answer(response)
+            async with await _send(api, method, path, query, body, content_type) as response:
+                answer: dict[str, Any] = json.loads(await _answer(response))
                 return answer
 
         return await self.call(f"{method} {path}", once)
@@ -184,8 +192,7 @@ class Kube:
             aiohttp.ClientError, OSError, TimeoutError: The connection could not be made, or broke.
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
-        response = await _send(await self.api(), "GET", path, query, None, "application/json", limits)
-        async with response:
+        async with await _send(await self.api(), "GET", path, query, timeout=limits) as response:
             if response.status >= 400:
                 await _answer(response)
             yield response.content
@@ -196,9 +203,9 @@ async def _send(  # noqa: PLR0917 - the parts of one request, for this module al
     method: str,
     path: str,
     query: Mapping[str, str] | None,
-    body: Mapping[str, Any] | None,
-    content_type: str,
-    timeout: aiohttp.ClientTimeout,
+    body: Mapping[str, Any] | None = None,
+    content_type: str = "application/json",
+    timeout: aiohttp.ClientTimeout | None = None,
 ) -> aiohttp.ClientResponse:
     if not _PATH.fullmatch(path) or ".." in path:
         # A name that climbs would ask for another object than the one that was checked.
@@ -212,15 +219,15 @@ async def _send(  # noqa: PLR0917 - the parts of one request, for this module al
         body=dict(body) if body is not None else None,
         auth_settings=["BearerToken"],
         _preload_content=False,
-        _request_timeout=timeout,
+        _request_timeout=timeout or aiohttp.ClientTimeout(REQUEST_SECONDS),
     )
     return response
 
 
-async def _answer(response: aiohttp.ClientResponse) -> Any:
+async def _answer(response: aiohttp.ClientResponse) -> bytes:
     raw = await response.read()
     if response.status < 400:
-        return json.loads(raw)
+        return raw
     wait = response.headers.get("Retry-After", "")
     raise _error(response.status, raw, float(wait) if wait.isdecimal() else 0.0)
 
