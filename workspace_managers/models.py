@@ -6,7 +6,7 @@ Always true here: every value is frozen, nothing imports Kubernetes or JupyterHu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import date
 from functools import cache
@@ -133,32 +133,36 @@ class Volume:
 
 def wrong_fields(fact: object, kind: type) -> Iterator[str]:
     """The names of the fields that hold something else than ``kind`` says of them, which nothing else checks."""
-    for name, hint in _hints(kind).items():
+    for name, fits in _checks(kind).items():
         value = getattr(fact, name)
         if isinstance(value, Resources):
             yield from (f"{name}.{each}" for each in wrong_fields(value, Resources))
-        elif not _fits(value, hint):
+        elif not fits(value):
             yield name
 
 
 @cache
-def _hints(kind: type) -> Mapping[str, Any]:
+def _checks(kind: type) -> Mapping[str, Callable[[object], bool]]:
     hints = get_type_hints(kind)
-    return {each.name: hints[each.name] for each in fields(kind)}
+    return {each.name: _check(hints[each.name]) for each in fields(kind)}
 
 
-def _fits(value: object, hint: Any) -> bool:
-    if hint is Any:
-        return True
+def _check(hint: Any) -> Callable[[object], bool]:
+    """What tells whether a value is of a type; made once, as each form has dozens of fields."""
     origin, parts = get_origin(hint), get_args(hint)
+    if hint is Any:
+        return lambda _value: True
     if origin is UnionType:
-        return any(_fits(value, each) for each in parts)
+        options = [_check(each) for each in parts]
+        return lambda value: any(fits(value) for fits in options)
     if origin is tuple:
-        return isinstance(value, tuple) and all(_fits(each, parts[0]) for each in value)
+        fits_item = _check(parts[0])
+        return lambda value: isinstance(value, tuple) and all(map(fits_item, value))
     if origin is Mapping:
-        return isinstance(value, Mapping) and all(
-            _fits(key, parts[0]) and _fits(each, parts[1]) for key, each in value.items()
+        fits_key, fits_value = map(_check, parts)
+        return lambda value: (
+            isinstance(value, Mapping) and all(map(fits_key, value)) and all(map(fits_value, value.values()))
         )
     if hint is date:
-        return type(value) is date  # a datetime is one too, and compares with none
-    return isinstance(value, hint)
+        return lambda value: type(value) is date  # a datetime is one too, and compares with none
+    return lambda value: isinstance(value, hint)

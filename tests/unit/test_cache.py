@@ -547,6 +547,11 @@ async def test_streamed_list_that_does_not_become_whole_is_no_list(
     await until(lambda: cache.age == 0.0)
     assert ["limit" in query for query in api.asked(watch=False)] == [False, True, True]
     assert cache.faults == 1
+    api.history.clear()
+    api.watches.append("410")
+    api.tell("reset")
+    await until(lambda: cache.relists == 1)
+    assert "sendInitialEvents" in api.asked(watch=False)[-1], "once is an accident"
 
 
 @streamed

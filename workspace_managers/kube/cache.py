@@ -5,7 +5,8 @@ Always true here:
 - The content is one state that the API server had, plus the events that followed it. A new list takes the place of the
   old content in one step; readers see the one or the other.
 - A list is streamed as the beginning of its watch (``sendInitialEvents``, in Kubernetes since 1.32, not everywhere on),
-  which costs the API server and us the least. Where that fails it is read in pages; the way that worked is kept.
+  which costs the API server and us the least. Where the server refuses that, and after a stream that failed, it is read
+  in pages.
 - There is no periodic list. A list is made at the start, and when the API server can no longer tell what changed since
   the last known ``resourceVersion`` (an opaque string). Every other fault watches again from that version, so that no
   event is passed over.
@@ -156,8 +157,9 @@ class WatchCache(Generic[T]):
         self._content: _Content[T] | None = None
         self._version = ""
         self._known = float("-inf")
-        # Whether a list is streamed or read in pages; what is streamed, and since when, until it is whole.
-        self._streamed = True
+        # Whether the server streams lists, and lists that failed in a row; what is streamed now, and since when.
+        self._streams = True
+        self._lists_failed = 0
         self._coming: _Content[T] | None = None
         self._asked_at = 0.0
         # The watch: whether it vouches, and its last sign of life.
@@ -261,14 +263,13 @@ class WatchCache(Generic[T]):
         try:
             while True:
                 try:
-                    if not self._version and not self._streamed:
+                    if not self._version and (not self._streams or self._lists_failed % 2):
                         await self._list()
                     await self._watch()
                 except Exception as error:
-                    if not self._version:
-                        self._streamed = not self._streamed
-                        if isinstance(error, ApiError) and error.status == 422 and not self._streamed:
-                            continue  # no fault: this API server streams no lists
+                    if self._is_for_want_of_streams(error):
+                        self._streams = False
+                        continue
                     self._note(error)
                     await self._pause()
         finally:  # cancelled by close(), or by a hub that ends
@@ -276,7 +277,13 @@ class WatchCache(Generic[T]):
             self._content = None
             self._look_again()
 
+    def _is_for_want_of_streams(self, error: Exception) -> bool:
+        """Whether it is no fault, but how a server that streams no lists answers."""
+        listing = not self._version and self._streams
+        return listing and isinstance(error, ApiError) and error.status == 422
+
     def _note(self, error: Exception) -> None:
+        self._lists_failed += not self._version
         self.faults += 1
         self._failures += 1
         self._problem = f"{type(error).__name__} {quote(str(error))}"
@@ -332,6 +339,7 @@ class WatchCache(Generic[T]):
 
     async def _replace(self, fresh: _Content[T], version: str, asked_at: float) -> None:
         old, self._content, self._version, self._known = self._content, fresh, version, asked_at
+        self._lists_failed = 0
         self._look_again()
         if old is None:
             return
