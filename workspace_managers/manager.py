@@ -114,7 +114,7 @@ class WorkspaceManager(ABC):
         """
 
     async def start(self) -> None:  # noqa: B027 - optional on purpose
-        """Called once on the hub's loop before the first question. Override it to open connections."""
+        """Called once on the hub's loop, before the first question. Override it to connect and to read ahead."""
 
     async def close(self) -> None:  # noqa: B027 - optional on purpose
         """Called once at the end. Free everything that ``start`` or a question opened."""
@@ -125,7 +125,7 @@ class WorkspaceManager(ABC):
 
     @final
     async def begin(self) -> None:
-        """``start``, in bounded time; called once before the first question, and again after it has failed.
+        """``start``, in bounded time; called once as the hub starts, and by the next question after it has failed.
 
         Raises:
             BackendUnavailable: The plugin did not start.

@@ -356,7 +356,8 @@ def _concerns(target: Target) -> proxy.Concerns:
     def concerns(seen: proxy.Seen) -> bool:
         if target is Target.NEW_CLAIMS and seen.method != "POST":
             return False
-        return plural in seen.path.split("/") and not seen.is_watch
+        # A list that begins a watch is a request like another.
+        return plural in seen.path.split("/") and (not seen.is_watch or "sendInitialEvents" in seen.query)
 
     return concerns
 
