@@ -30,8 +30,9 @@ class Decision:
 
     Attributes:
         stage: ``form``, ``options`` or ``pod``.
-        user: The identity as the hub knows it.
+        user: Whose server it is, as the hub knows them.
         workspace: What was asked for, whatever that is; None for a form.
+        by: Who asked, where that is somebody else: ``user`` or ``service``, and the name.
         versions: Versions of the resources that it rests on, as in ``Workspace.versions``.
         outcome: ``allowed``, ``denied``, ``unavailable``, or ``failed``: broken off, or a fault that nobody meant.
         rule: What refused; empty where nothing did.
@@ -40,6 +41,7 @@ class Decision:
     stage: str
     user: str
     workspace: object = None
+    by: tuple[str, str] | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     outcome: str = "failed"
     rule: str = ""
@@ -51,6 +53,7 @@ class Decision:
         line = {
             "decision": self.stage,
             "user": _short(self.user),
+            "by": {self.by[0]: _short(self.by[1])} if self.by else None,
             "workspace": _short(self.workspace) if isinstance(self.workspace, str) else None,
             "outcome": self.outcome,
             "rule": self.rule or None,
@@ -60,9 +63,9 @@ class Decision:
 
 
 @contextlib.contextmanager
-def deciding(stage: str, user: str, workspace: object = None) -> Iterator[Decision]:
+def deciding(stage: str, user: str, workspace: object = None, by: tuple[str, str] | None = None) -> Iterator[Decision]:
     """Tell of the decision that is made inside the block, when its outcome is known."""
-    decision = Decision(stage, user, workspace)
+    decision = Decision(stage, user, workspace, by)
     started = perf_counter()
     try:
         yield decision

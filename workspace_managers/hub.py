@@ -21,6 +21,7 @@ from typing import Any
 
 import jinja2
 import jupyterhub
+from jupyterhub import orm
 from kubernetes_asyncio.client import V1Pod
 from tornado import web
 
@@ -228,7 +229,7 @@ class _Hub:
     async def _question(self, spawner: Any, stage: str, workspace: object = None) -> AsyncIterator[Decision]:
         """Ask the manager something, tell what was decided, and turn a refusal into the hub's."""
         try:
-            with deciding(stage, spawner.user.name, workspace) as decision:
+            with deciding(stage, spawner.user.name, workspace, _asker(spawner)) as decision:
                 await self._start_once()
                 yield decision
         except WorkspaceManagerError as error:
@@ -253,6 +254,16 @@ class _Hub:
                     await self._manager.close()
             finally:
                 await self._manager.context.kube.close()
+
+
+def _asker(spawner: Any) -> tuple[str, str] | None:
+    """Who asked, where it is not the user: an admin on a page or over the REST API, or a service."""
+    asker = getattr(spawner.handler, "current_user", None)
+    if asker is None:
+        return None
+    if isinstance(asker, orm.Service):
+        return "service", asker.name
+    return None if asker.name == spawner.user.name else ("user", asker.name)
 
 
 def _leave_uncounted(spawner: Any, refused: Refused) -> None:

@@ -148,6 +148,7 @@ async def test_operator_reads_each_decision_in_log_and_metrics(hub: Hub, demo: D
     assert refused == {
         "decision": "options",
         "user": "kate",
+        "by": {"service": "demo"},
         "workspace": "cardio-outcomes",
         "outcome": "denied",
         "rule": "A2",

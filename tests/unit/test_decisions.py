@@ -25,12 +25,13 @@ def count(stage: str, outcome: str, rule: str) -> float:
 
 def test_allowed_decision_says_who_what_and_on_which_versions(caplog: pytest.LogCaptureFixture) -> None:
     before = count("pod", "allowed", "")
-    with caplog.at_level(logging.INFO), deciding("pod", "alice", "cardio") as decision:
+    with caplog.at_level(logging.INFO), deciding("pod", "alice", "cardio", ("user", "ops")) as decision:
         decision.versions = {"workspace": "12", "binding": "34"}
     assert lines(caplog) == [
         {
             "decision": "pod",
             "user": "alice",
+            "by": {"user": "ops"},
             "workspace": "cardio",
             "outcome": "allowed",
             "rule": None,
@@ -73,7 +74,7 @@ def test_what_is_no_name_is_not_shown(caplog: pytest.LogCaptureFixture, asked: o
 def test_line_is_bounded_and_one_line(caplog: pytest.LogCaptureFixture) -> None:
     """F1."""
     hostile = "\n\x1b[31m\u2028" + "x" * 100_000
-    with caplog.at_level(logging.INFO), deciding("options", hostile, hostile) as decision:
+    with caplog.at_level(logging.INFO), deciding("options", hostile, hostile, ("user", hostile)) as decision:
         decision.versions = {f"{hostile}{n}": hostile for n in range(50)}
     (record,) = [each for each in caplog.records if each.name == "JupyterHub.workspaces.audit"]
     text = record.getMessage()

@@ -13,6 +13,7 @@ from typing import Any
 
 import jupyterhub
 import pytest
+from jupyterhub import orm
 from kubespawner import KubeSpawner
 from traitlets.config import Config
 
@@ -367,16 +368,31 @@ async def test_earlier_auth_state_hook_is_called(plugin: Plugin) -> None:
     assert seen == [{"a": 1}]
 
 
-async def test_server_of_another_is_asked_for_its_owner(installed: Config, plugin: Plugin) -> None:
-    """A3: an admin who starts bob's server starts what bob may open."""
+@pytest.mark.parametrize(
+    ("asker", "by"),
+    [
+        (SimpleNamespace(name="admin", admin=True), {"user": "admin"}),
+        (orm.Service(name="bob"), {"service": "bob"}),
+        (SimpleNamespace(name="bob", admin=True), None),
+        (None, None),
+    ],
+    ids=["admin", "service", "bob", "nobody"],
+)
+async def test_server_of_another_is_asked_for_its_owner(
+    installed: Config, plugin: Plugin, caplog: pytest.LogCaptureFixture, asker: Any, by: dict[str, str] | None
+) -> None:
+    """A3: an admin who starts bob's server starts what bob may open; the audit line says who did."""
     spawner = make_spawner(installed, "bob")
-    spawner.handler.current_user = SimpleNamespace(name="admin", admin=True)
+    spawner.handler.current_user = asker
     spawner.user_options = {"profile": "cardio"}
-    await spawner.options_form(spawner)
-    await spawner.load_user_options()
-    await spawner.modify_pod_hook(spawner, await spawner.get_pod_manifest())
+    with caplog.at_level(logging.INFO):
+        await spawner.options_form(spawner)
+        await spawner.load_user_options()
+        await spawner.modify_pod_hook(spawner, await spawner.get_pod_manifest())
     await plugin.context.kube.close()
     assert [user.username for user in plugin.asked] == ["bob"] * 3
+    told = [json.loads(each.getMessage()) for each in caplog.records if each.name == "JupyterHub.workspaces.audit"]
+    assert [(line["user"], line["by"]) for line in told] == [("bob", by)] * 3
 
 
 @pytest.mark.parametrize("failure", [AccessDenied("no"), BackendUnavailable("down")], ids=["denied", "unavailable"])
