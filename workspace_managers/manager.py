@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from time import monotonic
 from typing import Any, ClassVar, TypeVar, final
 
 from . import access, forms, pods, storage
@@ -26,6 +27,8 @@ from .settings import Settings
 INTERFACE_VERSION = 1
 ANSWER_SECONDS = 30.0
 """How long a plugin may take for one answer before it counts as unavailable."""
+CONFIRMED_SECONDS = 2.0
+"""How old a confirmation may be when the claims are there; after more, access is confirmed once more."""
 CLOSE_SECONDS = 10.0
 """How long a plugin may take to close before the hub or the command ends all the same."""
 
@@ -174,24 +177,31 @@ class WorkspaceManager(ABC):
             pod: The pod that the hub would create, as the API's JSON.
 
         Raises:
-            AccessDenied: Access was not confirmed by the backend itself. No claim has been made.
+            AccessDenied: Access was not confirmed by the backend itself. No claim has been made, unless it ended while
+                they were.
             StorageRefused: A volume is not certain to be the workspace's own.
             BackendUnavailable: The backend or the Kubernetes API did not answer in time.
         """
         if not isinstance(name, str) or not name:
             raise AccessDenied(f"{quote(user.name)} has a pod without a workspace", rule="A3")
-        answer = await self._ask("confirm", self.confirm(user, name))
-        confirmed = access.require_open(user, name, self._checked("confirm", [answer], Workspace), self.context.today())
+        asked = monotonic()
+        confirmed = await self._confirmed(user, name)
         answers = await self._ask("volumes_for", self.volumes_for(user, confirmed))
         volumes = self._checked("volumes_for", answers, Volume)
         storage.check_volumes(confirmed.name, volumes)
         rebuilt = pods.rebuild(pod, confirmed, volumes)
         await ensure_claims(self.context.kube, self.context.settings, confirmed.name, volumes)
+        if monotonic() - asked > CONFIRMED_SECONDS:
+            await self._confirmed(user, name)  # rule A3: while claims were slow to come, access may have ended
         try:
             await self._ask("provisioned", self.provisioned(user, confirmed, volumes))
         except WorkspaceManagerError as error:
             self.context.log.warning("The status of workspace %s was not written: %s", quote(name), error)
         return rebuilt
+
+    async def _confirmed(self, user: User, name: str) -> Workspace:
+        answer = await self._ask("confirm", self.confirm(user, name))
+        return access.require_open(user, name, self._checked("confirm", [answer], Workspace), self.context.today())
 
     async def _grants(self, user: User) -> list[Workspace]:
         return self._checked(

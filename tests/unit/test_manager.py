@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -127,6 +128,27 @@ async def test_workspace_that_expired_between_form_and_start_is_denied(
         with pytest.raises(AccessDenied, match="today is 2027-01-01"):
             await question
     assert made == []
+
+
+@pytest.mark.parametrize(("patience", "confirmations"), [(60.0, 1), (0.0, 2)], ids=["at once", "after a while"])
+async def test_access_that_ended_while_the_claims_were_made_is_denied(
+    plugin: Plugin, made: list[Any], monkeypatch: pytest.MonkeyPatch, patience: float, confirmations: int
+) -> None:
+    """A3: claims may be slow to come; a start that they did not hold up costs no second confirmation."""
+    monkeypatch.setattr(manager, "CONFIRMED_SECONDS", patience)
+    asked: list[str] = []
+    plugin.fail = asked.append
+    await plugin.provision(ALICE, "cardio", pod())
+    assert asked.count("confirm") == confirmations
+
+    def ended(method: str) -> None:
+        if method == "confirm" and len(made) == 2:
+            raise AccessDenied("it has ended")
+
+    plugin.fail = ended
+    with nullcontext() if confirmations == 1 else pytest.raises(AccessDenied, match="it has ended"):
+        await plugin.provision(ALICE, "cardio", pod())
+    assert len(plugin.written) == (2 if confirmations == 1 else 1)
 
 
 async def test_midnight_while_the_backend_answers_is_noticed(plugin: Plugin, clock: Clock) -> None:
