@@ -821,7 +821,7 @@ async def test_page_is_read_object_by_object_and_never_in_part(
     api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, page: str, there: list[str] | None
 ) -> None:
     """A4: the lists of the API servers differ in their order and white space; what is no whole list is none at all."""
-    no_grace(monkeypatch)
+    no_grace(monkeypatch, patience=0.2 if there is None else 5.0)
     monkeypatch.setattr(module, "GRACE_SECONDS", 60.0)
     monkeypatch.setattr(api, "_list", lambda query: web.Response(text=page, content_type="application/json"))
     if there is not None:
