@@ -385,14 +385,16 @@ async def test_passing_fault_is_ridden_out(kube: Kube, api: EmbeddedApi, code: i
     assert await owner(kube) == "cardio"
 
 
-@pytest.mark.parametrize("fault", ["500", "hangs", "401", "gone"])
+@pytest.mark.parametrize("fault", ["500", "hangs", "401", "gone", "<html>", '{"metadata":', "\xff", "[]", "null", "{}"])
 async def test_api_without_an_answer_is_unavailable(kube: Kube, api: EmbeddedApi, fault: str) -> None:
     """A4: and the sentence tells no internals."""
 
     async def fail(_request: web.Request) -> web.StreamResponse | None:
         if fault == "hangs":
             await asyncio.sleep(5)
-        return status(int(fault), "Whatever")
+        if fault.isdecimal():
+            return status(int(fault), "Whatever")
+        return web.Response(body=fault.encode("latin-1"), content_type="application/json")
 
     if fault == "gone":
         await api.stop()

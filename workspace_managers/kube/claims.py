@@ -71,11 +71,14 @@ class _Claim:
 
     async def read(self) -> dict[str, Any] | None:
         try:
-            return await self._kube.get(self._path)
+            found = await self._kube.get(self._path)
         except ApiError as error:
             if error.status == 404:
                 return None
             raise _unavailable(error) from error
+        if (found.get("metadata") or {}).get("name") != self._volume.claim:
+            raise BackendUnavailable(f"claim {quote(self._volume.claim)} was answered with something else")
+        return found
 
     def check(self, existing: Mapping[str, Any] | None) -> None:
         """Refuse a claim that is not, and cannot become, this workspace's own."""

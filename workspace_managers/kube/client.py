@@ -113,7 +113,7 @@ class Kube:
 
         async def once(api: client.ApiClient) -> str:
             async with await _send(api, "GET", path, query) as response:
-                return (await _answer(response)).decode()
+                return _text(await _answer(response))
 
         return await self.call(f"GET {path}", once)
 
@@ -138,8 +138,7 @@ class Kube:
 
         async def once(api: client.ApiClient) -> dict[str, Any]:
             async with await _send(api, method, path, query, body, content_type) as response:
-                answer: dict[str, Any] = json.loads(await _answer(response))
-                return answer
+                return _object(_text(await _answer(response)))
 
         return await self.call(f"{method} {path}", once)
 
@@ -169,7 +168,7 @@ class Kube:
                 if answer.status not in _REPEATABLE:
                     raise answer from error
                 last = answer
-            except (TimeoutError, aiohttp.ClientError, OSError, json.JSONDecodeError) as error:
+            except (TimeoutError, aiohttp.ClientError, OSError) as error:
                 API_ERRORS.labels("none").inc()
                 last = error
         raise BackendUnavailable(
@@ -230,6 +229,24 @@ async def _answer(response: aiohttp.ClientResponse) -> bytes:
         return raw
     wait = response.headers.get("Retry-After", "")
     raise _error(response.status, raw, float(wait) if wait.isdecimal() else 0.0)
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise aiohttp.ClientPayloadError("the answer is no text") from error
+
+
+def _object(text: str) -> dict[str, Any]:
+    """Of what answers with anything else, a gateway say, nothing is known: least of all that there is nothing."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise aiohttp.ClientPayloadError("the answer is no JSON") from error
+    if not isinstance(found, dict):
+        raise aiohttp.ClientPayloadError("the answer is no JSON object")
+    return found
 
 
 def _from_library(error: ApiException) -> ApiError:
