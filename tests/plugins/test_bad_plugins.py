@@ -85,7 +85,7 @@ async def unavailable(plugin: WorkspaceManager, method: str, how: str) -> str:
     told = set()
     for question in questions:
         with pytest.raises(BackendUnavailable) as refusal:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await question
         assert refusal.value.user_message.startswith(SENTENCE)
         told.add(str(refusal.value))
@@ -122,7 +122,7 @@ async def test_failure_names_plugin_and_method(rude: Any, method: str, how: str)
 @pytest.mark.parametrize("how", FAILURES)
 async def test_status_that_is_not_written_stops_no_start(rude: Any, how: str, caplog: pytest.LogCaptureFixture) -> None:
     """A plugin's note of a start is not the start."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await rude.provision(User.identify(f"provisioned:{how}"), "study", pod())
     assert f"RudeManager.provisioned {FAILURES[how]}" in caplog.text
 
@@ -132,7 +132,7 @@ async def test_failed_start_of_the_plugin_is_unavailable(rude: Any, how: str) ->
     """A4: and the next question tries again."""
     rude.mood = f"start:{how}"
     with pytest.raises(BackendUnavailable, match=f"RudeManager.start {FAILURES[how]}"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await rude.begin()
     rude.mood = ""
     await rude.begin()
@@ -163,7 +163,7 @@ async def test_question_that_is_cancelled_is_no_failure_of_the_plugin(rude: Any)
 async def test_doctor_tells_what_the_plugin_does_wrong(rude: Any, mood: str, expected: str) -> None:
     """In a sentence each, and it ends."""
     rude.mood = mood
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         (told,) = await _asked(rude, HANGS)
     assert told.startswith(expected)
 
@@ -177,7 +177,7 @@ async def test_close_that_hangs_does_not_hold_up_the_hub(rude: Any, monkeypatch:
     rude.mood = "close:hangs"
     assert hub._keeper is not None
     hub._keeper.cancel()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         with pytest.raises(TimeoutError):
             await hub._keeper
 

@@ -152,7 +152,7 @@ def is_alive(pid: int) -> bool:
 
 async def eventually(ask: Callable[[], Awaitable[Any]]) -> Any:
     """Ask until the answer is a true one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not (found := await ask()):  # noqa: ASYNC110 - processes and files have no event to wait for
             await asyncio.sleep(0.02)
     return found
@@ -423,7 +423,7 @@ async def test_process_ends_when_the_one_that_it_is_tied_to_is_killed() -> None:
     assert await parent.stdout.readline() == b"up\n"
     parent.send_signal(signal.SIGKILL)
     await parent.wait()
-    await asyncio.wait_for(parent.stdout.read(), 5)  # the end of the pipe: the child has gone too
+    await asyncio.wait_for(parent.stdout.read(), 20)  # the end of the pipe: the child has gone too
     assert await kill_marked("NODE_TEST", mark) == 0
 
 

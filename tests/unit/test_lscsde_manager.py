@@ -98,7 +98,7 @@ class World:
         return sorted(grant.name for grant in await self.manager.list_workspaces(user))
 
     async def eventually(self, expected: list[str], user: User = ALICE) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while await self.names(user) != expected:  # noqa: ASYNC110 - the cache tells nobody when it changes
                 await asyncio.sleep(0.01)
 
@@ -110,7 +110,6 @@ class World:
 @pytest.fixture(autouse=True)
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
-        "FIRST_LIST_SECONDS": 2.0,
         "PATIENCE_SECONDS": 0.3,
         "SETTLE_SECONDS": 0.05,
         "PAUSE_SECONDS": (0.02, 0.1),
@@ -136,7 +135,7 @@ async def warm(world: World) -> None:
     """Both collections listed and watched."""
     await world.manager.start()
     await world.names()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while sum("watch" in each.query for each in world.api.requests) < 2:  # noqa: ASYNC110 - neither does the API
             await asyncio.sleep(0.01)
 
@@ -324,7 +323,7 @@ async def test_new_list_repeats_no_warning(world: World, caplog: pytest.LogCaptu
     with caplog.at_level(logging.INFO, LOG):
         world.api.compact()
         world.api.drop_watches()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len([each for each in world.api.requests if "sendInitialEvents" in each.query]) < 4:  # noqa: ASYNC110 - as above
                 await asyncio.sleep(0.01)
         await warm(world)
@@ -403,7 +402,7 @@ async def test_confirm_reads_side_by_side(world: World) -> None:
         waiting.append(request.path)
         if len(waiting) == 2:
             both.set()
-        await asyncio.wait_for(both.wait(), 2)
+        await asyncio.wait_for(both.wait(), 20)
 
     world.api.fault = hold
     await world.manager.confirm(ALICE, "cardio")
@@ -577,10 +576,11 @@ async def test_no_certain_answer_at_the_start_is_unavailable(
     world: World, of: str, fault: Callable[[web.Request], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A4: denied and unavailable are different answers, and both refuse."""
-    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.3)
     world.workspace("cardio")
     world.binding("one")
     await warm(world)
+    if fault is hang:
+        monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)  # the sound request beside it needs a part of it
 
     async def only_this(request: web.Request) -> web.StreamResponse | None:
         answer: web.StreamResponse | None = await fault(request) if f"/{of}/" in request.path else None
