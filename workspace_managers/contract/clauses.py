@@ -38,6 +38,7 @@ from ..manager import Context
 from ..models import User
 from ..names import NAME_LIMIT, SHARED_CLAIM, SHARED_NAME, is_name
 from ..pods import is_label
+from ..tasks import beside, together
 from .obligations import Obligations, clause
 from .proxy import EXPIRED_EVENT, Gate, Seen, is_any, lose_answer, refuse, reset
 from .stage import Stage, hub_pod, mounted, own_claims
@@ -359,16 +360,16 @@ class WorkspaceManagerContract(Obligations, suite=True):
         assert await stage.listed("alice") == {"slow"}
         gate = Gate()
         with stage.world.faults.inject(gate, concerns=_is_no_watch, times=1):
-            starting = asyncio.create_task(stage.start("alice", "slow"))
-            await gate.reached.wait()
-            try:
-                async with asyncio.timeout(SLOW_SECONDS):
-                    assert await stage.listed("bob") == {"quick"}
-                    await stage.start("bob", "quick")
-            except TimeoutError as error:
-                raise AssertionError("while the answer to one user was slow, another had none") from error
-            gate.open()
-            assert own_claims(await starting)
+            async with beside(stage.start("alice", "slow")) as starting:
+                await gate.reached.wait()
+                try:
+                    async with asyncio.timeout(SLOW_SECONDS):
+                        assert await stage.listed("bob") == {"quick"}
+                        await stage.start("bob", "quick")
+                except TimeoutError as error:
+                    raise AssertionError("while the answer to one user was slow, another had none") from error
+                gate.open()
+                assert own_claims(await starting)
 
     @clause()
     async def test_revocation_during_a_slow_answer_is_seen(self, stage: Stage) -> None:
@@ -379,17 +380,15 @@ class WorkspaceManagerContract(Obligations, suite=True):
         assert await stage.listed(alice) == {"slow"}
         gate = Gate()
         with stage.world.faults.inject(gate, concerns=_is_of_a_grant):
-            starting = asyncio.create_task(stage.start(alice, "slow"))
-            reached = asyncio.create_task(gate.reached.wait())
-            await asyncio.wait([starting, reached], return_when=asyncio.FIRST_COMPLETED)
-            if not gate.reached.is_set():
-                reached.cancel()
-                await starting
-                pytest.skip("a start asks the Kubernetes API for nothing but claims")
-            await stage.world.revoke("alice", "slow")
-            gate.open()
-            with pytest.raises(AccessDenied):
-                await starting
+            async with beside(stage.start(alice, "slow")) as starting, beside(gate.reached.wait()) as reached:
+                await asyncio.wait([starting, reached], return_when=asyncio.FIRST_COMPLETED)
+                if not gate.reached.is_set():
+                    await starting
+                    pytest.skip("a start asks the Kubernetes API for nothing but claims")
+                await stage.world.revoke("alice", "slow")
+                gate.open()
+                with pytest.raises(AccessDenied):
+                    await starting
         assert not await stage.world.claims()
 
     @clause()
@@ -502,7 +501,7 @@ class WorkspaceManagerContract(Obligations, suite=True):
         people = [f"student{index}" for index in range(RACERS)]
         await stage.study("course", *people)
         await stage.begin()
-        pods = await asyncio.gather(*(stage.start(name, "course") for name in people))
+        pods = await together(*(stage.start(name, "course") for name in people))
         first = mounted(pods[0])
         assert first, "nothing is mounted"
         assert all(mounted(pod) == first for pod in pods)
@@ -755,7 +754,7 @@ class WorkspaceManagerContract(Obligations, suite=True):
         for index, name in enumerate(people):
             await stage.study(f"study-{index}", name)
         await stage.begin()
-        forms = await asyncio.gather(*map(stage.listed, people))
+        forms = await together(*map(stage.listed, people))
         assert forms == [{f"study-{index}"} for index in range(CROWD)]
         users = [stage.world.user(name) for name in people]
         refused = await asyncio.gather(
@@ -764,9 +763,9 @@ class WorkspaceManagerContract(Obligations, suite=True):
         )
         assert [type(each) for each in refused] == [AccessDenied] * CROWD
         mine = list(enumerate(people))[:RACERS]
-        confirmed = await asyncio.gather(*(stage.manager.confirm(users[index], f"study-{index}") for index, _ in mine))
+        confirmed = await together(*(stage.manager.confirm(users[index], f"study-{index}") for index, _ in mine))
         assert [each.name for each in confirmed] == [f"study-{index}" for index, _ in mine]
-        pods = await asyncio.gather(*(stage.start(name, f"study-{index}") for index, name in mine))
+        pods = await together(*(stage.start(name, f"study-{index}") for index, name in mine))
         owners = {
             name: each["metadata"]["annotations"][OWNER_ANNOTATION]
             for name, each in (await stage.world.claims()).items()

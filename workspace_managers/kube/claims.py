@@ -8,7 +8,6 @@ refused.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..errors import NO_DATA_LOST, BackendUnavailable, StorageRefused, quote
 from ..models import Volume
 from ..names import SHARED_NAME, default_claim
 from ..settings import Settings
+from ..tasks import together
 from .client import ApiError, Kube
 
 OWNER_ANNOTATION = "workspace-managers/owner"
@@ -44,19 +44,10 @@ async def ensure_claims(kube: Kube, settings: Settings, workspace: str, volumes:
     by_claim = {volume.claim: volume for volume in volumes}
     # Reads come first: when one of them is refused, none has been made.
     claims = [_Claim(kube, settings, workspace, volume) for volume in by_claim.values()]
-    found = await _together(claim.read() for claim in claims)
+    found = await together(*(claim.read() for claim in claims))
     for claim, existing in zip(claims, found, strict=True):
         claim.check(existing)
-    await _together(claim.settle(existing) for claim, existing in zip(claims, found, strict=True))
-
-
-async def _together(calls: Any) -> list[Any]:
-    """Await all, and let all end, before the first failure is raised: nothing is left running behind a refusal."""
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
+    await together(*(claim.settle(existing) for claim, existing in zip(claims, found, strict=True)))
 
 
 class _Claim:
