@@ -85,7 +85,8 @@ class Store:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        with self._stack:
+            self._buildah("rm", "--all")  # a build that fails leaves its container, and that mounted
 
     def _buildah(self, *arguments: str) -> str:
         return self._run("buildah", *arguments)
