@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -404,6 +405,20 @@ async def test_api_without_an_answer_is_unavailable(
     with pytest.raises(BackendUnavailable) as caught:
         await ensure(kube)
     assert "of a test" not in caught.value.user_message
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"\xff", b"[" * 100_000])
+async def test_answer_that_a_library_cannot_read_is_unavailable(
+    kube: Kube, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """A4: a plugin's own library reads the answers itself, and asks through the same client."""
+    monkeypatch.setattr(client, "TRIES", 1)
+
+    async def read(_api: object) -> object:
+        return json.loads(answer)
+
+    with pytest.raises(BackendUnavailable, match="got no answer in 1 tries"):
+        await kube.call("GET something", read)
 
 
 async def test_claim_that_the_api_takes_as_invalid_is_refused(kube: Kube) -> None:

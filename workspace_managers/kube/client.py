@@ -28,6 +28,7 @@ REQUEST_SECONDS = 5.0
 TRIES = 3
 CONNECT_SECONDS = 5.0
 _REPEATABLE = frozenset({408, 429, 500, 502, 503, 504})
+_UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 _PATH = re.compile(r"(/[A-Za-z0-9][-A-Za-z0-9._]*)+", re.ASCII)
 _MERGE_PATCH = "application/merge-patch+json"
 
@@ -113,7 +114,7 @@ class Kube:
 
         async def once(api: client.ApiClient) -> str:
             async with await _send(api, "GET", path, query) as response:
-                return _text(await _answer(response))
+                return (await _answer(response)).decode()
 
         return await self.call(f"GET {path}", once)
 
@@ -138,7 +139,7 @@ class Kube:
 
         async def once(api: client.ApiClient) -> dict[str, Any]:
             async with await _send(api, method, path, query, body, content_type) as response:
-                return _object(_text(await _answer(response)))
+                return _object(await _answer(response))
 
         return await self.call(f"{method} {path}", once)
 
@@ -147,7 +148,8 @@ class Kube:
 
         Args:
             what: The request in words, for the log.
-            request: Called with the open client; again after a time-out, a broken connection, 429 or 5xx.
+            request: Called with the open client; again after a time-out, a broken connection,
+                an answer that cannot be read, 429 or 5xx.
 
         Raises:
             ApiError: The server refused with an answer, such as 403, 404 or 409.
@@ -168,7 +170,7 @@ class Kube:
                 if answer.status not in _REPEATABLE:
                     raise answer from error
                 last = answer
-            except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            except (TimeoutError, aiohttp.ClientError, OSError, *_UNREADABLE) as error:
                 API_ERRORS.labels("none").inc()
                 last = error
         raise BackendUnavailable(
@@ -231,19 +233,9 @@ async def _answer(response: aiohttp.ClientResponse) -> bytes:
     raise _error(response.status, raw, float(wait) if wait.isdecimal() else 0.0)
 
 
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError as error:
-        raise aiohttp.ClientPayloadError("the answer is no text") from error
-
-
-def _object(text: str) -> dict[str, Any]:
+def _object(raw: bytes) -> dict[str, Any]:
     """Of what answers with anything else, a gateway say, nothing is known: least of all that there is nothing."""
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise aiohttp.ClientPayloadError("the answer is no JSON") from error
+    found = json.loads(raw)
     if not isinstance(found, dict):
         raise aiohttp.ClientPayloadError("the answer is no JSON object")
     return found
