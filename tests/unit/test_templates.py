@@ -1,4 +1,4 @@
-"""The pages, rendered as hub.py and JupyterHub render them: form.html in our environment, the others in the hub's own.
+"""The pages, rendered as the hub package and JupyterHub render them: form.html in our environment, the others in the hub's own.
 
 The second half uses the templates of whichever JupyterHub is installed, so it holds on both stacks.
 """

@@ -25,14 +25,14 @@ from jupyterhub import orm
 from kubernetes_asyncio.client import V1Pod
 from tornado import web
 
-from . import profiles, registry
-from .decisions import Decision, deciding
-from .errors import AccessDenied, ConfigurationError, StorageRefused, WorkspaceManagerError, quote
-from .kube.client import Kube
-from .manager import CLOSE_SECONDS, Context, WorkspaceManager
-from .models import User
-from .pods import VERSIONS_ANNOTATION
-from .settings import Settings
+from .. import profiles, registry
+from ..decisions import Decision, deciding
+from ..errors import AccessDenied, ConfigurationError, StorageRefused, WorkspaceManagerError, quote
+from ..kube.client import Kube
+from ..manager import CLOSE_SECONDS, Context, WorkspaceManager
+from ..models import User
+from ..pods import VERSIONS_ANNOTATION
+from ..settings import Settings
 
 # A child of the hub's own logger, so that our lines come out in the hub's format and level.
 log = logging.getLogger("JupyterHub.workspaces")
@@ -43,7 +43,7 @@ _CLAIMS_KEYS = ("oauth_user", "user")
 
 def templates_folder() -> Path:
     """The folder of our templates: inside the installed package, beside it in a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     return next(path for path in (package / "templates", package.parent / "templates") if path.is_dir())
 
 
