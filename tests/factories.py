@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from workspace_managers import HOME, SHARED_CLAIM, Volume, Workspace
+from workspace_managers import HOME, SHARED_CLAIM, User, Volume, Workspace, WorkspaceManager
 
 TODAY = date(2026, 6, 15)
 
@@ -65,3 +65,14 @@ def pod(**spec: Any) -> dict[str, Any]:
             **spec,
         },
     }
+
+
+async def start(
+    manager: WorkspaceManager, user: User, name: object, hubs: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The pod of a start, from the pod that the hub would create."""
+
+    async def make_pod(_grant: Workspace) -> dict[str, Any]:
+        return pod() if hubs is None else hubs
+
+    return dict((await manager.provision(user, name, make_pod)).pod)

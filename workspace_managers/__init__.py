@@ -5,6 +5,8 @@ What a plugin may import is what ``__all__`` lists; everything else may change w
 """
 
 from .access import in_scope, parse_day, require_open
+from .capabilities import IDENTITY_CLAIMS
+from .context import Context
 from .errors import (
     AccessDenied,
     BackendUnavailable,
@@ -15,7 +17,7 @@ from .errors import (
 )
 from .kube.cache import WatchCache
 from .kube.client import ApiError, Kube
-from .manager import INTERFACE_VERSION, Context, WorkspaceManager
+from .manager import INTERFACE_VERSION, WorkspaceManager
 from .models import Resources, User, Volume, Workspace
 from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_name
 from .pods import is_label
@@ -25,6 +27,7 @@ from .storage import check_volumes
 
 __all__ = [
     "HOME",
+    "IDENTITY_CLAIMS",
     "INTERFACE_VERSION",
     "SHARED_CLAIM",
     "SHARED_NAME",

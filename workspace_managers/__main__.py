@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
+from .engine import CLOSE_SECONDS
 from .errors import ConfigurationError, WorkspaceManagerError, quote
-from .manager import CLOSE_SECONDS, WorkspaceManager
+from .manager import WorkspaceManager
 from .settings import MANAGER, VARIABLES, Settings, chosen_manager
 
 DISTRIBUTION = "jupyterhub-workspace-managers"

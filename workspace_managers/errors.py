@@ -26,8 +26,12 @@ class WorkspaceManagerError(Exception):
         message: For the log: what was found, what is accepted, what to do next.
         user_message: For the user; the class has a sentence of its own when it is left out.
         rule: The number of the rule that refused, such as ``A1``, for the audit line; the class has one of its own.
+
+    Attributes:
+        outcome: The word for it in the audit line and in metrics; each class has its own.
     """
 
+    outcome = "failed"
     default_rule = ""
     default_user_message = f"Something went wrong. {NO_DATA_LOST} Please tell the people who run this service."
 
@@ -49,12 +53,21 @@ class ConfigurationError(WorkspaceManagerError):
         super().__init__("\n".join(self.problems))
 
 
+class NothingChosen(WorkspaceManagerError):
+    """A start names no workspace."""
+
+    outcome = "invalid"
+    default_rule = "A3"
+    default_user_message = "No workspace was chosen. Choose one of yours from the list and start again."
+
+
 class AccessDenied(WorkspaceManagerError):
     """The answer is no: not this user's workspace, not open today, or no such workspace.
 
     A denial never tells which of these it was for a workspace that is not the user's own.
     """
 
+    outcome = "denied"
     default_rule = "A2"
     default_user_message = (
         "This workspace is not open to you. It may have closed, or your access may have ended. "
@@ -75,8 +88,48 @@ class StorageRefused(AccessDenied):
 class BackendUnavailable(WorkspaceManagerError):
     """There is no answer now: the backend did not answer, or not in time. Never to be read as "no workspaces"."""
 
+    outcome = "unavailable"
     default_rule = "A4"
     default_user_message = (
         "Your workspaces cannot be looked up at the moment. "
         f"{NO_DATA_LOST} Please try again in a few minutes; if it goes on, tell the people who run this service."
+    )
+
+
+class SignInAgain(BackendUnavailable):
+    """What the identity provider says of this user is unknown: lost, unreadable or never stored (rule E6)."""
+
+    outcome = "unknown"
+    default_rule = "E6"
+    default_user_message = (
+        "Some of your workspaces depend on what your organisation says of you when you sign in, and that is not known "
+        f"any more. {NO_DATA_LOST} Please sign out, sign in again, and start the workspace then."
+    )
+
+
+class ClusterRefused(WorkspaceManagerError):
+    """The cluster did not take the pod that was decided on: quota, limits, Pod Security, an admission webhook."""
+
+    outcome = "refused"
+    default_user_message = (
+        f"The cluster that runs the workspaces did not accept this one. {NO_DATA_LOST} Trying again does not help; "
+        "please tell the people who run this service."
+    )
+
+
+class StartFailed(WorkspaceManagerError):
+    """The pod was created and did not become a server that answers."""
+
+    default_user_message = (
+        f"Your workspace did not become ready in time. {NO_DATA_LOST} Please try again; if it fails again, tell the "
+        "people who run this service when it happened and which workspace you chose."
+    )
+
+
+class ServiceFault(WorkspaceManagerError):
+    """A mistake in the hub's configuration or in this product, about which the user can do nothing."""
+
+    default_user_message = (
+        f"This service is not set up right, so the workspace was not started. {NO_DATA_LOST} Trying again does not "
+        "help; please tell the people who run this service."
     )

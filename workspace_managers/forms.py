@@ -64,9 +64,15 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """All cards of a user: open ones first by title, then those that open later by date, then expired ones."""
+    """All cards of a user: open ones first by title, then those that open later by date, then expired ones.
+
+    Attributes:
+        cards: One for each workspace.
+        sign_in_again: Whether there may be more, which cannot be known before the user signs in again (rule E6).
+    """
 
     cards: tuple[Card, ...]
+    sign_in_again: bool = False
 
     @property
     def openable(self) -> tuple[Card, ...]:

@@ -1,69 +1,23 @@
-"""The interface that a plugin implements, and the two things that the framework does for every plugin.
+"""The interface that a plugin implements.
 
-Always true here: a plugin only tells facts (which grants, which volumes). Whether a workspace is open, whether a
-session may see it, and what a pod may mount is decided by the framework after the plugin has answered, and a
-plugin that fails, hangs or answers with the wrong types is a backend that is unavailable, never a user without
-workspaces.
+A plugin tells facts: which grants a user has, which volumes a workspace has. What follows from them is decided in
+``engine``, for every plugin in the same way. The names documented here are the interface's; a plugin may use any other
+name for its own.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from time import monotonic
-from typing import Any, ClassVar, TypeVar, final
+from collections.abc import Sequence
+from typing import ClassVar, final
 
-from . import access, forms, pods, storage
-from .errors import AccessDenied, BackendUnavailable, WorkspaceManagerError, quote
-from .kube.claims import ensure_claims
-from .kube.client import Kube
-from .models import User, Volume, Workspace, wrong_fields
-from .settings import Settings
+from . import access, engine
+from .context import Context
+from .forms import Form
+from .models import User, Volume, Workspace
 
 INTERFACE_VERSION = 1
-ANSWER_SECONDS = 30.0
-"""How long a plugin may take for one answer before it counts as unavailable."""
-CONFIRMED_SECONDS = 2.0
-"""How old a confirmation may be when the claims are there; after more, access is confirmed once more."""
-CLOSE_SECONDS = 10.0
-"""How long a plugin may take to close before the hub or the command ends all the same."""
-
-T = TypeVar("T")
-Fact = TypeVar("Fact", Workspace, Volume)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
-    """What the framework hands to a plugin.
-
-    Attributes:
-        settings: The environment, read and checked.
-        kube: The one Kubernetes client; it opens at the first call, never while the hub's config loads (rule L3).
-        log: A logger of the plugin's own. Log no token and no secret, and texts from outside through ``errors.quote``.
-        clock: The present moment, with a time zone; read it when the question is asked (rule A1).
-    """
-
-    settings: Settings
-    kube: Kube
-    log: logging.Logger
-    clock: Callable[[], datetime] = field(default=_now)
-
-    @property
-    def namespace(self) -> str:
-        """The namespace of the hub, its user pods and its claims."""
-        return self.settings.namespace
-
-    def today(self) -> date:
-        """The calendar day now, in ``WORKSPACE_TIMEZONE``."""
-        return self.clock().astimezone(self.settings.timezone).date()
+"""The version of this interface; it is raised with every change that could break a plugin."""
 
 
 class WorkspaceManager(ABC):
@@ -73,8 +27,13 @@ class WorkspaceManager(ABC):
     or ``BackendUnavailable`` on purpose; whatever else they raise counts as unavailable.
     """
 
-    interface_version: ClassVar[int]
-    """The ``INTERFACE_VERSION`` that the plugin was written for, as a number of its own: checked when it is loaded."""
+    interface_versions: ClassVar[tuple[int, int]]
+    """The lowest and the highest ``INTERFACE_VERSION`` that the plugin works with, as numbers of its own: checked when
+    it is loaded."""
+
+    capabilities: ClassVar[frozenset[str]] = frozenset()
+    """What the plugin can do beyond the abstract methods, such as ``IDENTITY_CLAIMS``. A capability that this framework
+    does not know is passed over, so a plugin that can do more goes on working with an older framework."""
 
     def __init__(self, context: Context) -> None:
         """Called once while the hub's config loads: no API call, no network (rule L3)."""
@@ -84,7 +43,8 @@ class WorkspaceManager(ABC):
     async def list_workspaces(self, user: User) -> Sequence[Workspace]:
         """All grants of this user, expired and future ones too; the framework decides what is open.
 
-        Called for each form and each start. An unknown user has none.
+        Called for each form. An unknown user has none. A workspace whose facts are not right is set aside by the
+        framework, by name; it hides no other.
 
         Raises:
             BackendUnavailable: The backend cannot answer; never answer with an empty list instead.
@@ -102,7 +62,8 @@ class WorkspaceManager(ABC):
     async def confirm(self, user: User, name: str) -> Workspace:
         """The grant of one workspace, from the backend itself and not from a cache.
 
-        Called when the pod is made. Override it where ``list_workspaces`` reads a cache.
+        Called at each start: the whole pod is made from this one answer. Override it where ``list_workspaces`` reads a
+        cache.
 
         Raises:
             AccessDenied: The user has no grant of it, or it is not open now.
@@ -120,121 +81,35 @@ class WorkspaceManager(ABC):
         """Called once on the hub's loop, before the first question. Override it to connect and to read ahead."""
 
     async def close(self) -> None:  # noqa: B027 - optional on purpose
-        """Called once at the end. Free everything that ``start`` or a question opened."""
+        """Called at the end, and after a ``start`` that failed. Free everything that ``start`` or a question opened."""
 
     async def problems(self) -> Sequence[str]:
         """What an operator should know: each problem that the plugin finds now, a sentence each; none by default."""
         return ()
 
     @final
-    async def begin(self) -> None:
-        """``start``, in bounded time; called once as the hub starts, and by the next question after it has failed.
-
-        Raises:
-            BackendUnavailable: The plugin did not start.
-        """
-        await self._ask("start", self.start())
-
-    @final
-    async def build_form(self, user: User) -> forms.Form:
-        """The form for this user.
+    async def build_form(self, user: User) -> Form:
+        """The form for this user; the hub calls it for the page to choose from.
 
         Raises:
             BackendUnavailable: The plugin could not answer.
         """
-        grants = await self._grants(user)
-        today = self.context.today()
-        return forms.build_form(access.best_grants(user, grants, today).values(), today)
+        return await engine.build_form(self, user)
 
     @final
-    async def choose(self, user: User, name: object) -> Workspace:
-        """The workspace that a start asks for, when it is the user's and open (rule A3).
+    async def provision(self, user: User, name: object, make_pod: engine.MakePod) -> engine.Provision:
+        """The pod of one workspace, from one grant, its claims made; the hub calls it as a server starts.
 
         Args:
             user: Whose server it is, whoever asked for the start.
-            name: What arrived from the form, the REST API or an earlier start; anything may have.
+            name: The workspace that was chosen; anything may have arrived.
+            make_pod: From the grant to the pod that the hub would create, as the API's JSON.
 
         Raises:
-            AccessDenied: It names no workspace that is open to the user. Nothing at all names none.
-            BackendUnavailable: The plugin could not answer.
-        """
-        if not isinstance(name, str) or not name:
-            raise AccessDenied(
-                f"{quote(user.name)} asked for a start without choosing a workspace",
-                user_message="No workspace was chosen. Choose one of yours from the list and start again.",
-                rule="A3",
-            )
-        grants = await self._grants(user)
-        return access.require_open(user, name, grants, self.context.today())
-
-    @final
-    async def provision(self, user: User, name: object, pod: Mapping[str, Any]) -> dict[str, Any]:
-        """The pod with exactly the storage of its workspace, its claims made (rules A3 and S1 to S5).
-
-        Args:
-            user: Whose server it is.
-            name: The workspace that was chosen.
-            pod: The pod that the hub would create, as the API's JSON.
-
-        Raises:
-            AccessDenied: Access was not confirmed by the backend itself. No claim has been made, unless it ended while
+            NothingChosen: No workspace is named.
+            AccessDenied: The backend itself did not confirm the grant. No claim has been made, unless it ended while
                 they were.
             StorageRefused: A volume is not certain to be the workspace's own.
-            BackendUnavailable: The backend or the Kubernetes API did not answer in time.
+            BackendUnavailable: The backend or the Kubernetes API gave no certain answer in time.
         """
-        if not isinstance(name, str) or not name:
-            raise AccessDenied(f"{quote(user.name)} has a pod without a workspace", rule="A3")
-        asked = monotonic()
-        confirmed = await self._confirmed(user, name)
-        answers = await self._ask("volumes_for", self.volumes_for(user, confirmed))
-        volumes = self._checked("volumes_for", answers, Volume)
-        storage.check_volumes(confirmed.name, volumes)
-        rebuilt = pods.rebuild(pod, confirmed, volumes)
-        await ensure_claims(self.context.kube, self.context.settings, confirmed.name, volumes)
-        if monotonic() - asked > CONFIRMED_SECONDS:
-            await self._confirmed(user, name)  # rule A3: while claims were slow to come, access may have ended
-        try:
-            await self._ask("provisioned", self.provisioned(user, confirmed, volumes))
-        except WorkspaceManagerError as error:
-            self.context.log.warning("The status of workspace %s was not written: %s", quote(name), error)
-        return rebuilt
-
-    async def _confirmed(self, user: User, name: str) -> Workspace:
-        answer = await self._ask("confirm", self.confirm(user, name))
-        return access.require_open(user, name, self._checked("confirm", [answer], Workspace), self.context.today())
-
-    async def _grants(self, user: User) -> list[Workspace]:
-        return self._checked(
-            "list_workspaces", await self._ask("list_workspaces", self.list_workspaces(user)), Workspace
-        )
-
-    async def _ask(self, method: str, answer: Awaitable[T]) -> T:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await answer
-        except WorkspaceManagerError:
-            raise
-        except TimeoutError as error:
-            raise BackendUnavailable(
-                f"{type(self).__qualname__}.{method} did not answer within {ANSWER_SECONDS:g} s"
-            ) from error
-        except (Exception, SystemExit, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise  # It is the question that was cancelled, not something that the plugin waited for.
-            raise BackendUnavailable(
-                f"{type(self).__qualname__}.{method} failed: {type(error).__name__}: {quote(str(error))}"
-            ) from error
-
-    def _checked(self, method: str, answer: object, kind: type[Fact]) -> list[Fact]:
-        expected = f"{kind.__name__} objects"
-        if isinstance(answer, Sequence) and not isinstance(answer, str | bytes):
-            items = [item for item in answer if isinstance(item, kind)]
-            if len(items) == len(answer):
-                wrong = next(((item, name) for item in items for name in wrong_fields(item, kind)), None)
-                if wrong is None:
-                    return items
-                answer, expected = wrong[0], f"another type in its field {wrong[1]}"
-        raise BackendUnavailable(
-            f"{type(self).__qualname__}.{method} answered with {quote(answer)}; expected: {expected}"
-        )
+        return await engine.provision(self, user, name, make_pod)

@@ -28,13 +28,13 @@ class User:
         name: The identity exactly as the hub knows it, such as ``a.user@example.org`` or ``study\a.user@example.org``.
         username: The casefolded name without a workspace scope. Compare it whole, never a part of it (rule A2).
         scope: The casefolded name of the one workspace that this session may see, or None when it is not scoped.
-        claims: The identity provider's claims for this login; empty when the hub keeps none.
+        identity_claims: The identity provider's claims for this login; empty when the hub keeps none.
     """
 
     name: str
     username: str
     scope: str | None = None
-    claims: Mapping[str, Any] = field(default_factory=_nothing, hash=False)
+    identity_claims: Mapping[str, Any] | None = field(default_factory=_nothing, hash=False)
 
     @classmethod
     def identify(cls, name: str, claims: Mapping[str, Any] | None = None) -> User:
@@ -49,7 +49,7 @@ class User:
             name=name,
             username=username.casefold(),
             scope=scope.casefold() if separator else None,
-            claims=MappingProxyType(dict(claims or {})),
+            identity_claims=claims,
         )
 
 

@@ -30,7 +30,6 @@ PASSING_KINDS = frozenset({"configMap", "secret", "emptyDir", "projected", "down
 _RESERVED_LABEL_DOMAINS = ("hub.jupyter.org/", "app.kubernetes.io/", "workspace-managers/")
 _RESERVED_LABELS = frozenset({"app", "component", "release", "chart", "heritage", WORKSPACE_LABEL})
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
-_HUB_RESOURCES = frozenset({"cpu", "memory"})
 _LABEL_NAME = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)", re.ASCII)
 
 
@@ -51,9 +50,10 @@ def rebuild(pod: Mapping[str, Any], workspace: Workspace, volumes: Sequence[Volu
     notebook = next((each for each in spec.get("containers") or [] if each.get("name") == NOTEBOOK), None)
     if notebook is None:
         raise StorageRefused(f"the pod has no container {NOTEBOOK!r} to mount the workspace in", rule="S1")
+    _run(notebook, workspace)
     _mount(spec, notebook, volumes)
     _label(rebuilt.setdefault("metadata", {}), workspace)
-    _schedule(spec, notebook, workspace)
+    _schedule(spec, workspace)
     return rebuilt
 
 
@@ -121,14 +121,20 @@ def is_label(key: object, value: object) -> bool:
     )
 
 
-def _schedule(spec: dict[str, Any], notebook: dict[str, Any], workspace: Workspace) -> None:
+def _run(notebook: dict[str, Any], workspace: Workspace) -> None:
+    """The image, and of each resource that the workspace names both what is reserved and the most that may be used."""
+    notebook["image"] = workspace.image
+    asked = workspace.resources
+    named = {*asked.requests, *asked.limits}
+    before = notebook.get("resources") or {}
+    resources = notebook["resources"] = dict(before)
+    for part, quantities in (("requests", asked.requests), ("limits", asked.limits)):
+        kept = {name: quantity for name, quantity in (before.get(part) or {}).items() if name not in named}
+        resources[part] = {**kept, **quantities}
+
+
+def _schedule(spec: dict[str, Any], workspace: Workspace) -> None:
     if workspace.node_selector:
         spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **workspace.node_selector}
     if workspace.tolerations:
         spec["tolerations"] = [*(spec.get("tolerations") or []), *(dict(each) for each in workspace.tolerations)]
-    for part, quantities in (("requests", workspace.resources.requests), ("limits", workspace.resources.limits)):
-        # CPU and memory come with the profile, because the server's environment tells them too.
-        others = {name: quantity for name, quantity in quantities.items() if name not in _HUB_RESOURCES}
-        if others:
-            resources = notebook["resources"] = dict(notebook.get("resources") or {})
-            resources[part] = {**(resources.get(part) or {}), **others}

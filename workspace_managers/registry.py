@@ -17,13 +17,14 @@ import traceback
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import stevedore
 from stevedore.driver import DriverManager
 
+from .context import Context
 from .errors import ConfigurationError, quote
-from .manager import INTERFACE_VERSION, Context, WorkspaceManager
+from .manager import INTERFACE_VERSION, WorkspaceManager
 from .settings import MANAGER
 
 GROUP = "workspace_managers"
@@ -144,7 +145,7 @@ def create(name: str, context: Context) -> WorkspaceManager:
         )
     problems = [
         f"sets {method} on its instance, which the framework keeps to itself; use another name"
-        for method in (*_final(), *_private())
+        for method in _final()
         if method in getattr(manager, "__dict__", {})
     ]
     if getattr(manager, "context", None) is not context:
@@ -200,11 +201,17 @@ def _problems(loaded: Any) -> Iterator[str]:
         found = f"{type(loaded).__name__} {quote(repr(loaded))}"
         yield f"is not a class: found {found}; register a subclass of workspace_managers.WorkspaceManager"
         return
-    version = inspect.getattr_static(loaded, "interface_version", None)
-    if type(version) is not int or version != INTERFACE_VERSION:
+    versions = inspect.getattr_static(loaded, "interface_versions", None)
+    if not _are_versions(versions):
         yield (
-            f"is of interface version {quote(repr(version))}, and this framework takes {INTERFACE_VERSION}; "
-            "install a version of the plugin that is made for it"
+            f"has the interface_versions {quote(repr(versions))}; expected: the lowest and the highest "
+            f"INTERFACE_VERSION that it works with, such as ({INTERFACE_VERSION}, {INTERFACE_VERSION})"
+        )
+        return
+    if not versions[0] <= INTERFACE_VERSION <= versions[1]:
+        yield (
+            f"works with interface versions {versions[0]} to {versions[1]}, and this framework has "
+            f"{INTERFACE_VERSION}; install a version of the plugin that is made for it"
         )
     if not issubclass(loaded, WorkspaceManager):
         yield f"is not a subclass of workspace_managers.WorkspaceManager: found {quote(loaded.__qualname__)}"
@@ -214,9 +221,9 @@ def _problems(loaded: Any) -> Iterator[str]:
     for name in _final():
         if _differs(loaded, name):
             yield f"overrides {name}{_place(loaded, name)}, which is final; the framework decides there"
-    for name in _private():
-        if _differs(loaded, name):
-            yield f"overrides {name}{_place(loaded, name)}, which is the framework's own; use another name"
+    capabilities = inspect.getattr_static(loaded, "capabilities")
+    if not isinstance(capabilities, frozenset) or not all(isinstance(name, str) for name in capabilities):
+        yield f"has the capabilities {quote(repr(capabilities))}; expected: a frozenset of texts"
     for name in _asked():
         if not _differs(loaded, name):
             continue
@@ -241,13 +248,18 @@ def _final() -> list[str]:
     return [name for name, method in _methods() if getattr(method, "__final__", False)]
 
 
-def _private() -> list[str]:
-    return [name for name, _ in _methods() if name.startswith("_") and not name.startswith("__")]
+def _are_versions(versions: object) -> TypeGuard[tuple[int, int]]:
+    return (
+        isinstance(versions, tuple)
+        and len(versions) == 2
+        and all(type(number) is int for number in versions)
+        and versions[0] <= versions[1]
+    )
 
 
 def _asked() -> list[str]:
     """The methods that a plugin answers with, each async."""
-    own = {*_final(), *_private()}
+    own = _final()
     return [name for name, method in _methods() if name not in own and inspect.iscoroutinefunction(method)]
 
 

@@ -56,7 +56,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
     Needs, in that namespace: get, list and watch of both, and patch of ``analyticsworkspaces/status``.
     """
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -176,7 +176,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         """The bindings that grant this user something that this session may see, as the cache has them."""
         if not user.username:
             return []
-        keys = (user.username, FOR_ALL, *claim_keys(user.claims))
+        keys = (user.username, FOR_ALL, *claim_keys(user.identity_claims or {}))
         # The keys only find them, some more than once; whether a binding grants anything is decided here.
         found = {binding.name: binding for key in keys for binding in await self._bindings.by_key(key)}
         return [each for each in found.values() if in_scope(user, each.workspace) and each.grants(user)]

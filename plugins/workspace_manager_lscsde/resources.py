@@ -70,7 +70,9 @@ class Binding(NamedTuple):
         """Whether it is this user's: the whole username, and every rule, where it has them (rule A2)."""
         if not user.username or (self.username is None and not self.rules):
             return False
-        return self.username in (None, user.username) and all(rule.holds(user.claims) for rule in self.rules)
+        return self.username in (None, user.username) and all(
+            rule.holds(user.identity_claims or {}) for rule in self.rules
+        )
 
 
 class Storage(NamedTuple):

@@ -341,9 +341,9 @@ async def _crowd(job: Job, server: Server, manager: LscsdeWorkspaceManager, thei
 async def _start(job: Job, server: Server, manager: LscsdeWorkspaceManager) -> Result:
     """What a start adds when its claims are there; its round trips are seen by making each of them slow."""
     name = load.workspace_name(0)
-    await manager.provision(job.user(0), name, factories.pod())
+    await factories.start(manager, job.user(0), name)
     async with server.used() as used:
-        await manager.provision(job.user(0), name, factories.pod())
+        await factories.start(manager, job.user(0), name)
     async with Relay(server.url, ROUND_TRIP_SECONDS) as relay:
         kubeconfig = json.loads(json.dumps(job.kubeconfig).replace(server.url, relay.url))
         far = Kube(job.namespace, kubeconfig)
@@ -351,7 +351,7 @@ async def _start(job: Job, server: Server, manager: LscsdeWorkspaceManager) -> R
             slow = LscsdeWorkspaceManager(Context(settings=manager.context.settings, kube=far, log=LOG))
             # Only what the start itself asks goes the long way.
             slow._bindings, slow._workspaces = manager._bindings, manager._workspaces
-            provision = partial(slow.provision, name=name, pod=factories.pod())
+            provision = partial(factories.start, slow, name=name)
             await provision(job.user(0))  # opens the connections
             took = min([await _timed(provision, job.user(0)) for _ in range(3)])  # the server may be busy once
         finally:
@@ -406,7 +406,7 @@ async def _revocation(job: Job, server: Server, manager: LscsdeWorkspaceManager)
         await server.call("DELETE", f"{load.path(job.namespace, load.BINDINGS)}/{load.binding_name(binding)}")
         revoked = perf_counter()
         with contextlib.suppress(AccessDenied):
-            await manager.provision(user, name, factories.pod())
+            await factories.start(manager, user, name)
             raise AssertionError(f"{name} started after its binding was deleted")
         starts.append(perf_counter() - revoked)
         while name in _slugs(await manager.build_form(user)):  # noqa: ASYNC110 - the cache tells nobody when it changes

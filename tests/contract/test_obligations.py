@@ -17,7 +17,7 @@ PLACE = f"{__name__}.Bad"
 class Nothing(WorkspaceManager):
     """Has no workspaces."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
     async def list_workspaces(self, user: User) -> list[Workspace]:
         return []

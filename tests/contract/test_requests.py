@@ -13,7 +13,7 @@ from workspace_manager_lscsde import LscsdeWorkspaceManager
 from workspace_manager_lscsde.contract import LscsdeWorld
 from workspace_managers import AccessDenied
 from workspace_managers.contract.proxy import Seen, delay
-from workspace_managers.contract.stage import Stage, hub_pod, mounted, staged
+from workspace_managers.contract.stage import Stage, fixed, hub_pod, mounted, staged
 
 STUDIES = "/apis/xlscsde.nhs.uk/v1/namespaces/{namespace}"
 CLAIMS = "/api/v1/namespaces/{namespace}/persistentvolumeclaims"
@@ -81,13 +81,13 @@ async def test_plugin_without_the_proxy_starts_denies_and_closes() -> None:
         await stage.study("cardio", "alice")
         manager = LscsdeWorkspaceManager(replace(world.context, kube=world.administrator))
         alice = world.user("alice")
-        await manager.begin()
+        await manager.start()
         assert [card.slug for card in (await manager.build_form(alice)).cards] == ["cardio"]
-        pod = await manager.provision(alice, "cardio", hub_pod())
-        assert set(mounted(pod)) == set(await world.claims())
+        provision = await manager.provision(alice, "cardio", fixed(hub_pod()))
+        assert set(mounted(provision.pod)) == set(await world.claims())
         await world.revoke("alice", "cardio")
         with pytest.raises(AccessDenied):
-            await manager.provision(alice, "cardio", hub_pod())
+            await manager.provision(alice, "cardio", fixed(hub_pod()))
 
         async def gone() -> bool:
             return not (await manager.build_form(alice)).cards

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ import aiohttp
 import pytest
 
 from tests import dists
-from tests.factories import pod
-from workspace_managers import BackendUnavailable, Context, Settings, User, WorkspaceManager, manager
+from tests.factories import start
+from workspace_managers import BackendUnavailable, Context, Settings, User, WorkspaceManager, engine
 from workspace_managers.__main__ import _asked
 from workspace_managers.devcluster.demo import Demo
-from workspace_managers.hub import _Hub
+from workspace_managers.hub.service import Service
 from workspace_managers.kube.client import Kube
 
 HANGS = 0.05
@@ -41,12 +41,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made = tmp_path_factory.mktemp("rude")
     with zipfile.ZipFile(dists.wheel(str(Path(__file__).parent / "dists" / "rude"), made)) as archive:
         archive.extractall(made / "site")
-    before = manager.ANSWER_SECONDS
+    before = engine.ANSWER_SECONDS
     sys.path.insert(0, str(made / "site"))
     yield made / "site"
     sys.path.remove(str(made / "site"))
     sys.modules.pop("wm_rude", None)
-    manager.ANSWER_SECONDS = before
+    engine.ANSWER_SECONDS = before
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def rude(site: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     async def made(*_: object) -> None:
         """No claim is made here."""
 
-    monkeypatch.setattr(manager, "ensure_claims", made)
-    monkeypatch.setattr(manager, "ANSWER_SECONDS", HANGS)
+    monkeypatch.setattr(engine, "ensure_claims", made)
+    monkeypatch.setattr(engine, "ANSWER_SECONDS", HANGS)
     settings = Settings.from_environ({"POD_NAMESPACE": "hub"})
     return RudeManager(Context(settings=settings, kube=Kube("hub"), log=logging.getLogger("test")))
 
@@ -75,30 +75,20 @@ def wrong() -> list[tuple[str, str]]:
 
 
 async def unavailable(plugin: WorkspaceManager, method: str, how: str) -> str:
-    """The refusal of a start, and where the form asks that method of the form and the choice too: the same for all."""
+    """The cause of the refusal: of the form where the form asks that method, of a start elsewhere."""
     user = User.identify(f"{method}:{how}")
-    questions: list[Awaitable[object]]
-    if method == "list_workspaces":
-        questions = [plugin.build_form(user), plugin.choose(user, "study")]
-    else:
-        questions = [plugin.provision(user, "study", pod())]
-    told = set()
-    for question in questions:
-        with pytest.raises(BackendUnavailable) as refusal:
-            async with asyncio.timeout(20):
-                await question
-        assert refusal.value.user_message.startswith(SENTENCE)
-        told.add(str(refusal.value))
-    assert len(told) == 1
-    return told.pop()
+    with pytest.raises(BackendUnavailable) as refusal:
+        async with asyncio.timeout(20):
+            await (plugin.build_form(user) if method == "list_workspaces" else start(plugin, user, "study"))
+    assert refusal.value.user_message.startswith(SENTENCE)
+    return str(refusal.value)
 
 
 async def test_right_answers_are_taken(rude: Any) -> None:
     """Or the refusals below would be worth nothing."""
     alice = User.identify("alice")
     assert [card.slug for card in (await rude.build_form(alice)).cards] == ["study"]
-    await rude.choose(alice, "study")
-    await rude.provision(alice, "study", pod())
+    await start(rude, alice, "study")
 
 
 @pytest.mark.parametrize(("method", "answer"), wrong())
@@ -123,7 +113,7 @@ async def test_failure_names_plugin_and_method(rude: Any, method: str, how: str)
 async def test_status_that_is_not_written_stops_no_start(rude: Any, how: str, caplog: pytest.LogCaptureFixture) -> None:
     """A plugin's note of a start is not the start."""
     async with asyncio.timeout(20):
-        await rude.provision(User.identify(f"provisioned:{how}"), "study", pod())
+        await start(rude, User.identify(f"provisioned:{how}"), "study")
     assert f"RudeManager.provisioned {FAILURES[how]}" in caplog.text
 
 
@@ -133,9 +123,9 @@ async def test_failed_start_of_the_plugin_is_unavailable(rude: Any, how: str) ->
     rude.mood = f"start:{how}"
     with pytest.raises(BackendUnavailable, match=f"RudeManager.start {FAILURES[how]}"):
         async with asyncio.timeout(20):
-            await rude.begin()
+            await engine.Lifecycle(rude).begin()
     rude.mood = ""
-    await rude.begin()
+    await engine.Lifecycle(rude).begin()
 
 
 async def test_question_that_is_cancelled_is_no_failure_of_the_plugin(rude: Any) -> None:
@@ -170,16 +160,16 @@ async def test_doctor_tells_what_the_plugin_does_wrong(rude: Any, mood: str, exp
 
 async def test_close_that_hangs_does_not_hold_up_the_hub(rude: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hub that is told to end, ends."""
-    monkeypatch.setattr("workspace_managers.hub.CLOSE_SECONDS", HANGS)
-    hub = _Hub(rude)
-    await hub._start_once()
+    monkeypatch.setattr(engine, "CLOSE_SECONDS", HANGS)
+    service = Service(rude)
+    await service.begin()
     await asyncio.sleep(0)
     rude.mood = "close:hangs"
-    assert hub._keeper is not None
-    hub._keeper.cancel()
+    assert service._keeper is not None
+    service._keeper.cancel()
     async with asyncio.timeout(20):
-        with pytest.raises(TimeoutError):
-            await hub._keeper
+        with pytest.raises(asyncio.CancelledError):
+            await service._keeper
 
 
 @pytest.fixture

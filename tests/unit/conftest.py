@@ -9,8 +9,12 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from kubespawner import KubeSpawner
 
 from tests import dists
+from tests.factories import workspace
+from tests.unit.spawners import KUBECONFIG, Plugin, TodayContext
+from workspace_managers import Context, Resources, Settings, engine, hub, registry
 
 # The same examples in each run, however slow the machine is at that moment.
 hypothesis.settings.register_profile("gate", derandomize=True, database=None, deadline=None)
@@ -35,3 +39,26 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     yield installer
     for module in [name for name in sys.modules if name.startswith("wm_")]:
         del sys.modules[module]
+
+
+@pytest.fixture
+def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Plugin:
+    """The plugin that ``configure`` loads; today stands still, and claims are always there."""
+    (tmp_path / "config").write_text(KUBECONFIG)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setattr("kubernetes_asyncio.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "config"))
+    monkeypatch.setattr(KubeSpawner, "reflectors", {})
+    plugin = Plugin(hub.context_for(Settings.from_environ({"POD_NAMESPACE": "hub"})))
+    plugin.grants = (workspace("cardio"), workspace("asthma", resources=Resources(limits={"cpu": "2"})))
+
+    def create(_name: str, context: Context) -> Plugin:
+        plugin.context = TodayContext(settings=context.settings, kube=context.kube, log=context.log)
+        return plugin
+
+    async def ensure(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(registry, "create", create)
+    monkeypatch.setattr(engine, "ensure_claims", ensure)
+    return plugin

@@ -17,7 +17,7 @@ import pytest
 from aiohttp import web
 
 import workspace_manager_lscsde
-from tests.factories import pod
+from tests.factories import start
 from workspace_manager_lscsde import LscsdeWorkspaceManager
 from workspace_manager_lscsde.resources import Binding
 from workspace_managers import (
@@ -490,7 +490,7 @@ async def test_change_between_form_and_start_is_refused(world: World, change: Ca
     with pytest.raises(AccessDenied):
         await world.manager.confirm(ALICE, "cardio")
     with pytest.raises(AccessDenied):
-        await world.manager.provision(ALICE, "cardio", pod())
+        await start(world.manager, ALICE, "cardio")
     assert world.api.store.list(world.api.store.kind("", "persistentvolumeclaims"), NAMESPACE) == []
 
 
@@ -588,7 +588,7 @@ async def test_no_certain_answer_at_the_start_is_unavailable(
 
     world.api.fault = only_this
     with pytest.raises(BackendUnavailable) as error:
-        await world.manager.provision(ALICE, "cardio", pod())
+        await start(world.manager, ALICE, "cardio")
     assert {WORKSPACES: "workspace", BINDINGS: "binding"}[of] in str(error.value)
     assert world.api.store.list(world.api.store.kind("", "persistentvolumeclaims"), NAMESPACE) == []
 
@@ -600,7 +600,7 @@ async def test_api_server_that_is_gone_at_the_start_is_unavailable(world: World)
     await warm(world)
     await world.api.stop()
     with pytest.raises(BackendUnavailable):
-        await world.manager.provision(ALICE, "cardio", pod())
+        await start(world.manager, ALICE, "cardio")
 
 
 # Storage
@@ -663,7 +663,7 @@ async def test_claim_that_two_workspaces_name_is_not_vouched_for(
         },
     )
     with pytest.raises(StorageRefused, match="not the only one that names it"):
-        await world.manager.provision(ALICE, "cardio", pod())
+        await start(world.manager, ALICE, "cardio")
 
 
 async def test_default_claim_of_another_workspace_is_not_vouched_for(world: World) -> None:
@@ -703,7 +703,7 @@ async def test_start_makes_pod_claims_and_status(world: World) -> None:
     world.binding("one")
     await warm(world)
     before = len(world.api.requests)
-    made = await world.manager.provision(ALICE, "cardio", pod())
+    made = await start(world.manager, ALICE, "cardio")
     asked = world.asked_since(before)
     assert sorted(asked) == [
         f"GET {BINDINGS}/one",
@@ -725,7 +725,7 @@ async def test_start_makes_pod_claims_and_status(world: World) -> None:
         "additionalStorage": {"scans": "scans"},
     }
     before = len(world.api.requests)
-    await world.manager.provision(ALICE, "cardio", pod())
+    await start(world.manager, ALICE, "cardio")
     assert not [each for each in world.asked_since(before) if not each.startswith("GET")]
 
 
@@ -735,7 +735,7 @@ async def test_status_never_changes_the_spec(world: World) -> None:
     world.binding("one")
     kinds = [world.api.store.kind(GROUP, plural) for plural in (WORKSPACES, BINDINGS)]
     before = [world.api.store.list(kind, NAMESPACE)[0].object["spec"] for kind in kinds]
-    await world.manager.provision(ALICE, "cardio", pod())
+    await start(world.manager, ALICE, "cardio")
     assert [world.api.store.list(kind, NAMESPACE)[0].object["spec"] for kind in kinds] == before
     assert not [each for each in world.api.requests if each.method != "GET" and BINDINGS in each.path]
 
@@ -766,7 +766,7 @@ async def test_status_that_cannot_be_written_stops_no_start(world: World, caplog
 
     world.api.fault = no_patch
     with caplog.at_level(logging.WARNING, LOG):
-        assert (await world.manager.provision(ALICE, "cardio", pod()))["spec"]["volumes"]
+        assert (await start(world.manager, ALICE, "cardio"))["spec"]["volumes"]
     assert told(caplog) == [
         "The status of workspace 'cardio' was not written: the status of workspace cardio cannot be written: "
         "403 Forbidden: 'no patch for you'"

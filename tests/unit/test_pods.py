@@ -185,8 +185,22 @@ def test_node_selector_tolerations_and_other_resources_are_added() -> None:
     spec = rebuild(pod(nodeSelector={"zone": "a"}, tolerations=[{"key": "user"}]), asked, VOLUMES)["spec"]
     assert spec["nodeSelector"] == {"zone": "a", "pool": "gpu"}
     assert [each["key"] for each in spec["tolerations"]] == ["user", "gpu"]
-    # CPU and memory come with the profile.
-    assert spec["containers"][0]["resources"] == {"limits": {"cpu": 2, "nvidia.com/gpu": "1"}}
+    assert spec["containers"][0]["resources"] == {
+        "requests": {"memory": "1Gi"},
+        "limits": {"cpu": "4", "nvidia.com/gpu": "1"},
+    }
+
+
+def test_image_and_resources_are_the_workspaces_whatever_a_hook_has_set() -> None:
+    """S5: of a resource that the workspace names, both halves are its own; of another one the hub's stay."""
+    hubs = pod()
+    hubs["spec"]["containers"][0] |= {
+        "image": "hooks:1",
+        "resources": {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"cpu": 9, "memory": "2Gi"}},
+    }
+    notebook = rebuild(hubs, workspace(resources=Resources(limits={"cpu": "4"})), VOLUMES)["spec"]["containers"][0]
+    assert notebook["image"] == "example/notebook:1.0"
+    assert notebook["resources"] == {"requests": {"memory": "1Gi"}, "limits": {"cpu": "4", "memory": "2Gi"}}
 
 
 @pytest.mark.parametrize(

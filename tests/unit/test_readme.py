@@ -43,6 +43,6 @@ async def test_plugin_of_the_readme_is_one(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(plugin, WorkspaceManager)
     form = await plugin.build_form(User.identify("Alice"))
     assert [card.slug for card in form.cards] == ["heart"]
-    chosen = await plugin.choose(User.identify("carol"), "lungs")
+    chosen = await plugin.confirm(User.identify("carol"), "lungs")
     (volume,) = await plugin.volumes_for(User.identify("carol"), chosen)
     assert volume.claim == "jupyter-lungs"

@@ -1,4 +1,4 @@
-"""The pages, rendered as the hub package and JupyterHub render them: form.html in our environment, the others in the hub's own.
+"""The pages, rendered as the hub does it: form.html in our environment, the others in the hub's own.
 
 The second half uses the templates of whichever JupyterHub is installed, so it holds on both stacks.
 """
@@ -110,12 +110,12 @@ FULL = Form((OPEN, card("asthma-cohort"), FUTURE, EXPIRED))
 
 
 FORM = Environment(autoescape=True, undefined=StrictUndefined, loader=FileSystemLoader(TEMPLATES)).get_template(
-    "form.html"
+    "workspaces/form.html"
 )
 
 
 def render(form: Form | None, *, selected: str | None = None, notice: object = None, username: str = "carol") -> Page:
-    return Page(FORM.render(form=form, selected=selected, notice=notice, username=username))
+    return Page(FORM.render(form=form, selected=selected, notice=notice, username=username, logout_url="/hub/logout"))
 
 
 NOTICES = {
@@ -128,6 +128,8 @@ PAGES = {
     "twelve": render(Form((*(card(f"study-{n}") for n in range(10)), FUTURE, EXPIRED))),
     "long": render(Form((card(description="word " * 900), card("old", "expired", description="x" * 5000)))),
     "empty": render(Form(())),
+    "sign-in-again": render(Form((), sign_in_again=True)),
+    "some-after-sign-in": render(Form((OPEN,), sign_in_again=True)),
     "future": render(Form((FUTURE,))),
     "futures": render(Form((FUTURE, card("later", "future")))),
     "expired": render(Form((EXPIRED,))),
@@ -317,7 +319,7 @@ def test_f2_no_event_handlers_and_nothing_from_elsewhere(page: Page) -> None:
     for element in page.elements:
         assert not [name for name in element.attributes if name.startswith("on")]
         assert not {"src", "action", "style"} & element.attributes.keys()
-        assert element.attributes.get("href") in (None, "?")  # "" would keep a query, which starts a server
+        assert element.attributes.get("href") in (None, "?", "/hub/logout")  # "" would keep a query, which starts a server
 
 
 # The hub's pages

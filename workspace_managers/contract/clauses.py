@@ -30,18 +30,18 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as drawn
 
+from ..context import Context
 from ..errors import AccessDenied, BackendUnavailable, StorageRefused
 from ..kube import cache
 from ..kube.claims import OWNER_ANNOTATION
 from ..kube.client import Kube
-from ..manager import Context
 from ..models import User
 from ..names import NAME_LIMIT, SHARED_CLAIM, SHARED_NAME, is_name
 from ..pods import is_label
 from ..tasks import beside, together
 from .obligations import Obligations, clause
 from .proxy import EXPIRED_EVENT, Gate, Seen, is_any, lose_answer, refuse, reset
-from .stage import Stage, hub_pod, mounted, own_claims
+from .stage import Stage, fixed, hub_pod, mounted, own_claims
 from .world import LOGGER
 
 CROWD = 200
@@ -267,11 +267,10 @@ class WorkspaceManagerContract(Obligations, suite=True):
         """A4: an empty form during an outage tells people that their access has been taken away."""
         await stage.study("cardio", "alice")
         await stage.world.outage()
-        manager = stage.manager = stage.make()
+        stage.prepare()
         for question in await asyncio.gather(
-            _begun(stage, manager.build_form(stage.world.user("alice"))),
-            _begun(stage, manager.choose(stage.world.user("alice"), "cardio")),
-            _begun(stage, manager.provision(stage.world.user("alice"), "cardio", hub_pod())),
+            _begun(stage, stage.form("alice")),
+            _begun(stage, stage.start("alice", "cardio")),
             return_exceptions=True,
         ):
             assert isinstance(question, BackendUnavailable), f"during an outage the answer was {question!r}"
@@ -290,7 +289,7 @@ class WorkspaceManagerContract(Obligations, suite=True):
                 assert await stage.form("alice") == before
             try:
                 with suppress(BackendUnavailable):
-                    await stage.manager.choose(stage.world.user("alice"), "cardio")
+                    await stage.start("alice", "cardio")
             except AccessDenied as error:
                 raise AssertionError(f"an outage was told as a denial: {error}") from error
 
@@ -310,16 +309,16 @@ class WorkspaceManagerContract(Obligations, suite=True):
         """A4: after an outage the plugin finds back by itself; nobody restarts the hub for it."""
         await stage.study("recovered", "alice")
         await stage.world.outage()
-        manager = stage.manager = stage.make()
+        stage.prepare()
         with pytest.raises(BackendUnavailable):
-            await _begun(stage, manager.build_form(stage.world.user("alice")))
+            await _begun(stage, stage.form("alice"))
         await stage.world.recover()
         last: BackendUnavailable | None = None
         try:
             async with asyncio.timeout(EVENTUALLY_SECONDS):
                 while True:
                     try:
-                        await manager.begin()
+                        await stage.lifecycle.begin()
                         assert await stage.listed("alice") == {"recovered"}
                         await stage.start("alice", "recovered")
                         break
@@ -471,16 +470,14 @@ class WorkspaceManagerContract(Obligations, suite=True):
         """A4: whether a workspace exists, and whose it is, is not told to those who have no grant of it."""
         await stage.study("secret-trial", "bob-of-unit-seven", display_name="Trial of a rare disease")
         await stage.begin()
-        user = stage.world.user("alice")
-        for pose in (stage.manager.choose, lambda user, name: stage.manager.provision(user, name, hub_pod())):
-            told = []
-            for name in ("secret-trial", "no-such-trial"):
-                with pytest.raises(AccessDenied) as refusal:
-                    await pose(user, name)
-                told.append((type(refusal.value), refusal.value.user_message))
-            assert told[0] == told[1], "a workspace of another user is told from one that does not exist"
-            for word in ("trial", "bob", "unit-seven"):
-                assert word not in told[0][1].casefold()
+        told = []
+        for name in ("secret-trial", "no-such-trial"):
+            with pytest.raises(AccessDenied) as refusal:
+                await stage.start("alice", name)
+            told.append((type(refusal.value), refusal.value.user_message))
+        assert told[0] == told[1], "a workspace of another user is told from one that does not exist"
+        for word in ("trial", "bob", "unit-seven"):
+            assert word not in told[0][1].casefold()
 
     @clause()
     async def test_form_tells_nothing_of_others(self, stage: Stage) -> None:
@@ -600,7 +597,7 @@ class WorkspaceManagerContract(Obligations, suite=True):
         pod = hub_pod()
         untouched = copy.deepcopy(pod)
         for name in ("first", "second", "first"):
-            await stage.manager.provision(stage.world.user("alice"), name, pod)
+            await stage.manager.provision(stage.world.user("alice"), name, fixed(pod))
         assert await stage.start("alice", "second") == fresh
         assert pod == untouched
 
@@ -757,12 +754,11 @@ class WorkspaceManagerContract(Obligations, suite=True):
         forms = await together(*map(stage.listed, people))
         assert forms == [{f"study-{index}"} for index in range(CROWD)]
         users = [stage.world.user(name) for name in people]
-        refused = await asyncio.gather(
-            *(stage.manager.choose(user, f"study-{index - 1}") for index, user in enumerate(users)),
-            return_exceptions=True,
-        )
-        assert [type(each) for each in refused] == [AccessDenied] * CROWD
         mine = list(enumerate(people))[:RACERS]
+        refused = await asyncio.gather(
+            *(stage.manager.confirm(users[index], f"study-{index + 1}") for index, _ in mine), return_exceptions=True
+        )
+        assert [type(answer) for answer in refused] == [AccessDenied] * RACERS
         confirmed = await together(*(stage.manager.confirm(users[index], f"study-{index}") for index, _ in mine))
         assert [each.name for each in confirmed] == [f"study-{index}" for index, _ in mine]
         pods = await together(*(stage.start(name, f"study-{index}") for index, name in mine))
@@ -777,7 +773,7 @@ class WorkspaceManagerContract(Obligations, suite=True):
 async def _begun(stage: Stage, question: object) -> object:
     """A question as the hub asks it: the plugin is started first, and a start that fails is the answer."""
     try:
-        await stage.manager.begin()
+        await stage.lifecycle.begin()
     except BaseException:
         question.close()  # type: ignore[attr-defined]  # a coroutine that will not be awaited
         raise

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from ..context import Context
 from ..devcluster.api import EmbeddedApi
 from ..errors import BackendUnavailable, ConfigurationError, quote
 from ..kube import cache
 from ..kube.client import ApiError, Kube
-from ..manager import Context
 from ..models import User
 from ..settings import Settings
 from .proxy import FaultProxy

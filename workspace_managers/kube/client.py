@@ -166,7 +166,7 @@ class Kube:
                 async with asyncio.timeout(REQUEST_SECONDS):
                     return await request(api)
             except (ApiException, ApiError) as error:
-                answer = error if isinstance(error, ApiError) else _from_library(error)
+                answer = error if isinstance(error, ApiError) else from_library(error)
                 if answer.status not in _REPEATABLE:
                     raise answer from error
                 last = answer
@@ -241,7 +241,8 @@ def _object(raw: bytes) -> dict[str, Any]:
     return found
 
 
-def _from_library(error: ApiException) -> ApiError:
+def from_library(error: ApiException) -> ApiError:
+    """The refusal that a library has raised as its own exception."""
     body = error.body if isinstance(error.body, str | bytes) else ""
     return _error(error.status or 0, body)
 

@@ -41,7 +41,7 @@ async def world() -> AsyncIterator[PostgresqlWorld]:
 async def plugin(world: PostgresqlWorld) -> AsyncIterator[PostgresqlManager]:
     """The plugin, started."""
     plugin = PostgresqlManager(world.context)
-    await plugin.begin()
+    await plugin.start()
     yield plugin
     await plugin.close()
 
@@ -116,7 +116,7 @@ async def test_wrong_address_is_unavailable(
     """A4, F1: and no part of it is told."""
     monkeypatch.setenv(VARIABLE, address)
     plugin = PostgresqlManager(world.context)
-    await plugin.begin()
+    await plugin.start()
     assert word in await refused(plugin)
     await plugin.close()
 
@@ -125,7 +125,7 @@ async def test_wrong_password_is_unavailable(world: PostgresqlWorld, monkeypatch
     """A4."""
     monkeypatch.setenv(VARIABLE, os.environ[VARIABLE].replace(PASSWORD, "another"))
     plugin = PostgresqlManager(world.context)
-    await plugin.begin()
+    await plugin.start()
     assert "InvalidPasswordError" in await refused(plugin)
     await plugin.close()
 

@@ -47,7 +47,7 @@ WHERE {_FOLDED.format("username")} = {_FOLDED.format("$1::text")}
 class PostgresqlManager(WorkspaceManager):
     """Asks the database; a pool keeps a few connections for everybody."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
     def __init__(self, context: Context) -> None:
         """Called while the hub's config loads: no connection is made."""

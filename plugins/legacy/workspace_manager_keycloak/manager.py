@@ -38,7 +38,7 @@ from .variables import KeycloakSettings
 class KeycloakWorkspaceManager(WorkspaceManager):
     """Workspaces from the sub-groups of ``/jupyter-workspaces``. Legacy: kept for hubs that have not gone over yet."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -13,7 +13,7 @@ closed: list[str] = []
 class Odd(WorkspaceManager):
     """Has no workspaces; not registered itself."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
     async def list_workspaces(self, user: User) -> Sequence[Workspace]:
         """None."""

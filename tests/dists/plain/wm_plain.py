@@ -11,7 +11,7 @@ sys.stdout.write("wm_plain was imported\n")
 class PlainManager(WorkspaceManager):
     """Has no workspaces at all."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
     async def list_workspaces(self, user: User) -> Sequence[Workspace]:
         """None."""

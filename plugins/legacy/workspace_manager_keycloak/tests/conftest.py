@@ -23,6 +23,6 @@ async def realm(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Realm]:
 @pytest.fixture
 async def manager(realm: Realm) -> AsyncIterator[KeycloakWorkspaceManager]:
     made = KeycloakWorkspaceManager(context())
-    await made.begin()
+    await made.start()
     yield made
     await made.close()

@@ -156,7 +156,7 @@ async def test_legacy_is_told_once_at_start(
 ) -> None:
     caplog.clear()
     other = KeycloakWorkspaceManager(context())
-    await other.begin()
+    await other.start()
     await names(other, realm.login("alice", HEART))
     await other.close()
     (told,) = [record for record in caplog.records if "legacy" in record.getMessage()]
@@ -354,7 +354,7 @@ async def test_slow_keycloak_is_unavailable(realm: Realm, monkeypatch: pytest.Mo
     """A4: bounded in time, whichever request it is."""
     monkeypatch.setattr(client, "REQUEST_SECONDS", 0.2)
     manager = KeycloakWorkspaceManager(context())
-    await manager.begin()
+    await manager.start()
     over = asyncio.Event()
 
     async def hang(request: web.Request) -> None:
@@ -391,7 +391,7 @@ async def test_certificate_of_nobody_known_is_refused(tmp_path: Path, monkeypatc
     for name, value in realm.environ(ENVIRONMENTS).items():
         monkeypatch.setenv(name, value)
     manager = KeycloakWorkspaceManager(context())
-    await manager.begin()
+    await manager.start()
     with pytest.raises(BackendUnavailable, match="certificate verify failed"):
         await manager.list_workspaces(realm.login("alice", HEART))
     await manager.close()

@@ -49,4 +49,4 @@ class LateFinal(Whole):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.choose = print  # type: ignore[method-assign,assignment,misc]
+        self.provision = print  # type: ignore[method-assign,assignment,misc]

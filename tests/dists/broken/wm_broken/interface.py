@@ -9,7 +9,7 @@ from workspace_managers import User, Volume, Workspace, WorkspaceManager
 class Whole(WorkspaceManager):
     """As it should be; each class below breaks one thing of it."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
     async def list_workspaces(self, user: User) -> Sequence[Workspace]:
         """None."""
@@ -28,19 +28,19 @@ def not_a_class(context: object) -> Whole:
 class NotAPlugin:
     """Looks like one, and is none."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
 
 class Abstract(WorkspaceManager):
     """Defines neither of the abstract methods."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
 
 class NotAsync(WorkspaceManager):
     """Plain functions, an async generator and something that is no function, wherever an ``async def`` belongs."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
     def list_workspaces(self, user: User) -> Sequence[Workspace]:  # type: ignore[override]
         """Would block."""
@@ -71,18 +71,14 @@ class NotAsync(WorkspaceManager):
 class Mixin:
     """Brings a method in front of the framework's own."""
 
-    async def choose(self, user: User, name: object) -> None:
-        """Would let everybody in."""
+    async def provision(self, user: User, name: object, make_pod: object) -> Any:
+        """Would give any storage to anybody."""
 
 
 class Final(Mixin, Whole):  # type: ignore[misc]
-    """Overrides all that the framework keeps to itself."""
+    """Overrides all that the framework keeps to itself; any other name is the plugin's to use."""
 
     build_form = None  # type: ignore[assignment,misc]
-
-    async def provision(self, user: User, name: object, pod: object) -> dict[str, Any]:  # type: ignore[misc]
-        """Would give any storage to anybody."""
-        return {}
 
     async def _grants(self, user: User) -> list[Workspace]:
         return []
@@ -97,13 +93,13 @@ class Final(Mixin, Whole):  # type: ignore[misc]
 class Version(Whole):
     """Made for a framework to come."""
 
-    interface_version = 99
+    interface_versions = (99, 99)
 
 
 class VersionTrue(Whole):
     """True equals 1, and is no version."""
 
-    interface_version = True
+    interface_versions = (True, True)
 
 
 class Arguments(Whole):
@@ -117,7 +113,7 @@ class Arguments(Whole):
 class Everything(Mixin, WorkspaceManager):  # type: ignore[misc]
     """Several mistakes at once."""
 
-    interface_version = 2
+    interface_versions = (2, 3)
 
     def list_workspaces(self, user: User) -> Sequence[Workspace]:  # type: ignore[override]
         """Would block."""

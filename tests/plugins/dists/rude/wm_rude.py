@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from workspace_managers import HOME, Context, User, Volume, Workspace, WorkspaceManager, default_claim, manager
+from workspace_managers import HOME, Context, User, Volume, Workspace, WorkspaceManager, default_claim, engine
 
 # A test does not wait for as long as a user would.
-manager.ANSWER_SECONDS = 1.0
+engine.ANSWER_SECONDS = 1.0
 
 STUDY = Workspace(
     name="study",
@@ -72,7 +72,7 @@ WRONG: dict[str, dict[str, Any]] = {
 class RudeManager(WorkspaceManager):
     """Right for everybody whose name says nothing of its methods."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
     def __init__(self, context: Context) -> None:
         """Misbehaves without a user as well, as ``mood`` says."""

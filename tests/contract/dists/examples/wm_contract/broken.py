@@ -508,7 +508,7 @@ class LogsClaims(ExampleManager):
 class OfAnotherVersion(ExampleManager):
     """Is made for an interface to come."""
 
-    interface_version = 99
+    interface_versions = (99, 99)
 
 
 class CallsAtConstruction(ExampleManager):

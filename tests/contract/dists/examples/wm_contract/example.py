@@ -54,7 +54,7 @@ backend = Backend()
 class ExampleManager(WorkspaceManager):
     """Right in every clause."""
 
-    interface_version = 1
+    interface_versions = (1, 1)
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

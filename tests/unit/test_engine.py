@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.factories import pod, shared, volume, workspace
+from tests.factories import pod, shared, start, volume, workspace
 from workspace_managers import (
     AccessDenied,
     BackendUnavailable,
@@ -22,8 +22,9 @@ from workspace_managers import (
     Volume,
     Workspace,
     WorkspaceManager,
-    manager,
+    engine,
 )
+from workspace_managers.errors import NothingChosen
 from workspace_managers.kube.client import Kube
 
 ALICE = User.identify("alice")
@@ -73,7 +74,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     async def ensure(_kube: object, _settings: object, name: str, volumes: Sequence[Volume]) -> None:
         asked.append((name, [each.claim for each in volumes]))
 
-    monkeypatch.setattr(manager, "ensure_claims", ensure)
+    monkeypatch.setattr(engine, "ensure_claims", ensure)
     return asked
 
 
@@ -90,31 +91,34 @@ def plugin(clock: Clock, made: object) -> Plugin:
 
 async def test_start_provisions_the_confirmed_workspace(plugin: Plugin, made: list[Any]) -> None:
     """S1: claims, then the pod, then the status."""
-    rebuilt = await plugin.provision(ALICE, "cardio", pod())
+    rebuilt = await start(plugin, ALICE, "cardio")
     assert made == [("cardio", ["jupyter-cardio", "jupyter-shared"])]
     assert rebuilt["metadata"]["labels"]["workspace"] == "cardio"
     assert plugin.written == ["cardio"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["", None, "unknown", "CARDIO", "card", 3, ["cardio"], {"profile": "cardio"}, "cardio\x00", "../cardio"],
-    ids=repr,
-)
-@pytest.mark.parametrize("method", ["choose", "provision"])
-async def test_what_names_no_open_workspace_is_denied(plugin: Plugin, made: list[Any], method: str, name: Any) -> None:
-    """A2, A3: missing, forged, unknown; with no claim made."""
+@pytest.mark.parametrize("name", ["unknown", "CARDIO", "card", "cardio\x00", "../cardio"], ids=repr)
+async def test_what_names_no_open_workspace_is_denied(plugin: Plugin, made: list[Any], name: Any) -> None:
+    """A2: forged or unknown; with no claim made."""
     with pytest.raises(AccessDenied):
-        await (plugin.choose(ALICE, name) if method == "choose" else plugin.provision(ALICE, name, pod()))
+        await start(plugin, ALICE, name)
+    assert made == []
+
+
+@pytest.mark.parametrize("name", ["", None, 3, ["cardio"], {"profile": "cardio"}, {}], ids=repr)
+async def test_nothing_chosen_is_no_denial(plugin: Plugin, made: list[Any], name: Any) -> None:
+    """A3: and the only workspace of a user is not chosen for them."""
+    plugin.grants = [workspace("cardio")]
+    with pytest.raises(NothingChosen, match="without choosing"):
+        await start(plugin, ALICE, name)
     assert made == []
 
 
 async def test_user_without_workspaces_cannot_start_anything(plugin: Plugin, made: list[Any]) -> None:
     """A3: no workspace, no pod."""
     plugin.grants = []
-    for name in ("cardio", None):
-        with pytest.raises(AccessDenied):
-            await plugin.provision(ALICE, name, pod())
+    with pytest.raises(AccessDenied):
+        await start(plugin, ALICE, "cardio")
     assert made == []
 
 
@@ -122,9 +126,9 @@ async def test_workspace_that_expired_between_form_and_start_is_denied(
     plugin: Plugin, clock: Clock, made: list[Any]
 ) -> None:
     """A1, A3: the clock is read when the question is asked."""
-    await plugin.choose(ALICE, "cardio")
+    await engine.confirm(plugin, ALICE, "cardio")
     clock.now = datetime(2027, 1, 1, tzinfo=UTC)
-    for question in (plugin.choose(ALICE, "cardio"), plugin.provision(ALICE, "cardio", pod())):
+    for question in (engine.confirm(plugin, ALICE, "cardio"), start(plugin, ALICE, "cardio")):
         with pytest.raises(AccessDenied, match="today is 2027-01-01"):
             await question
     assert made == []
@@ -135,10 +139,10 @@ async def test_access_that_ended_while_the_claims_were_made_is_denied(
     plugin: Plugin, made: list[Any], monkeypatch: pytest.MonkeyPatch, patience: float, confirmations: int
 ) -> None:
     """A3: claims may be slow to come; a start that they did not hold up costs no second confirmation."""
-    monkeypatch.setattr(manager, "CONFIRMED_SECONDS", patience)
+    monkeypatch.setattr(engine, "CONFIRMED_SECONDS", patience)
     asked: list[str] = []
     plugin.fail = asked.append
-    await plugin.provision(ALICE, "cardio", pod())
+    await start(plugin, ALICE, "cardio")
     assert asked.count("confirm") == confirmations
 
     def ended(method: str) -> None:
@@ -147,7 +151,7 @@ async def test_access_that_ended_while_the_claims_were_made_is_denied(
 
     plugin.fail = ended
     with nullcontext() if confirmations == 1 else pytest.raises(AccessDenied, match="it has ended"):
-        await plugin.provision(ALICE, "cardio", pod())
+        await start(plugin, ALICE, "cardio")
     assert len(plugin.written) == (2 if confirmations == 1 else 1)
 
 
@@ -161,10 +165,10 @@ async def test_midnight_while_the_backend_answers_is_noticed(plugin: Plugin, clo
     plugin.fresh = workspace("cardio")
     plugin.fail = midnight
     with pytest.raises(AccessDenied):
-        await plugin.provision(ALICE, "cardio", pod())
+        await start(plugin, ALICE, "cardio")
     clock.now = before
     with pytest.raises(AccessDenied):
-        await plugin.choose(ALICE, "cardio")
+        await engine.confirm(plugin, ALICE, "cardio")
     clock.now = before
     assert {card.state for card in (await plugin.build_form(ALICE)).cards} == {"expired"}
 
@@ -186,14 +190,6 @@ def test_clock_of_the_hub_runs_and_tells_its_zone() -> None:
     context = Context(settings=Settings.from_environ({}), kube=Kube("hub"), log=logging.getLogger("test"))
     before = datetime.now(UTC)
     assert before <= context.clock() <= datetime.now(UTC)
-
-
-@pytest.mark.parametrize("name", [None, "", {}], ids=repr)
-async def test_only_workspace_of_a_user_is_not_chosen_for_them(plugin: Plugin, name: Any) -> None:
-    """A3: a REST start with {}."""
-    plugin.grants = [workspace("cardio")]
-    with pytest.raises(AccessDenied, match="without choosing"):
-        await plugin.choose(ALICE, name)
 
 
 async def test_form_has_one_card_a_workspace_in_every_state(plugin: Plugin) -> None:
@@ -232,7 +228,7 @@ async def test_confirmation_is_checked_by_the_framework(plugin: Plugin, made: li
     """A1, A3: a plugin only tells facts."""
     plugin.fresh = fresh
     with pytest.raises(AccessDenied):
-        await plugin.provision(ALICE, "cardio", pod())
+        await start(plugin, ALICE, "cardio")
     assert made == []
 
 
@@ -240,7 +236,7 @@ async def test_scoped_session_is_held_to_its_scope(plugin: Plugin) -> None:
     """A2: though the plugin answers with more."""
     scoped = User.identify("asthma\\alice")
     assert [card.slug for card in (await plugin.build_form(scoped)).cards] == ["asthma"]
-    for question in (plugin.choose(scoped, "cardio"), plugin.provision(scoped, "cardio", pod())):
+    for question in (engine.confirm(plugin, scoped, "cardio"), start(plugin, scoped, "cardio")):
         with pytest.raises(AccessDenied):
             await question
 
@@ -249,17 +245,16 @@ async def test_refused_storage_makes_no_claim(plugin: Plugin, made: list[Any]) -
     """S1, S2."""
     plugin.volumes = [volume("jupyter-shared")]
     with pytest.raises(StorageRefused, match="names the shared claim"):
-        await plugin.provision(ALICE, "cardio", pod())
+        await start(plugin, ALICE, "cardio")
     plugin.volumes = [volume()]
     with pytest.raises(StorageRefused, match="no container"):
-        await plugin.provision(ALICE, "cardio", pod(containers=[]))
+        await start(plugin, ALICE, "cardio", pod(containers=[]))
     assert made == []
 
 
 QUESTIONS: dict[str, Callable[[Plugin], Any]] = {
     "form": lambda plugin: plugin.build_form(ALICE),
-    "choose": lambda plugin: plugin.choose(ALICE, "cardio"),
-    "provision": lambda plugin: plugin.provision(ALICE, "cardio", pod()),
+    "provision": lambda plugin: start(plugin, ALICE, "cardio"),
 }
 
 
@@ -288,7 +283,7 @@ async def test_plugin_that_raises_is_unavailable(plugin: Plugin, made: list[Any]
 
     plugin.fail = fail
     with pytest.raises(BackendUnavailable, match=r"Plugin\.\w+ failed: KeyError") as caught:
-        await plugin.provision(ALICE, "cardio", pod())
+        await start(plugin, ALICE, "cardio")
     assert len(str(caught.value)) < 400
     assert "secret-token" not in caught.value.user_message
     assert isinstance(caught.value.__cause__, KeyError)
@@ -297,7 +292,7 @@ async def test_plugin_that_raises_is_unavailable(plugin: Plugin, made: list[Any]
 
 async def test_plugin_that_never_returns_is_unavailable(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
     """A4: bounded in time."""
-    monkeypatch.setattr(manager, "ANSWER_SECONDS", 0.01)
+    monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.01)
 
     async def forever(user: User) -> Sequence[Workspace]:
         await asyncio.Event().wait()
@@ -317,7 +312,7 @@ async def test_status_that_cannot_be_written_does_not_stop_a_start(
             raise RuntimeError("no right to")
 
     plugin.fail = fail
-    rebuilt = await plugin.provision(ALICE, "cardio", pod())
+    rebuilt = await start(plugin, ALICE, "cardio")
     assert rebuilt["metadata"]["labels"]["workspace"] == "cardio"
     assert "was not written" in caplog.text
 
@@ -325,6 +320,98 @@ async def test_status_that_cannot_be_written_does_not_stop_a_start(
 async def test_hostile_names_are_bounded_in_the_log(plugin: Plugin) -> None:
     """F1."""
     with pytest.raises(AccessDenied) as caught:
-        await plugin.choose(ALICE, "x\n<script>" * 1000)
+        await engine.confirm(plugin, ALICE, "x\n<script>" * 1000)
     assert len(str(caught.value)) < 500
     assert "\n" not in str(caught.value)
+
+
+# The plugin's life
+
+
+class Starting(Plugin):
+    """Starts as a test lets it."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.calls: list[str] = []
+        self.gate = asyncio.Event()
+        self.failures: list[BaseException] = []
+
+    async def start(self) -> None:
+        self.calls.append("start")
+        await self.gate.wait()
+        if self.failures:
+            raise self.failures.pop()
+
+    async def close(self) -> None:
+        self.calls.append("close")
+
+
+@pytest.fixture
+def starting(plugin: Plugin) -> Starting:
+    return Starting(plugin.context)
+
+
+async def test_everybody_waits_for_the_one_attempt_to_start(
+    starting: Starting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A4: a hundred people wait one time-out, not one after the other."""
+    monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.05)
+    lifecycle = engine.Lifecycle(starting)
+    answers = await asyncio.gather(*(lifecycle.begin() for _ in range(100)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {BackendUnavailable}
+    assert starting.calls == ["start", "close"]
+    starting.gate.set()
+    await asyncio.gather(*(lifecycle.begin() for _ in range(100)))
+    await lifecycle.begin()
+    assert starting.calls == ["start", "close", "start"]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [BackendUnavailable("away"), KeyError("x"), SystemExit(3), asyncio.CancelledError()],
+    ids=lambda error: type(error).__name__,
+)
+async def test_half_failed_start_is_closed_and_tried_again(starting: Starting, failure: BaseException) -> None:
+    """A4: what it has opened does not stay open; a stray CancelledError ends nothing."""
+    starting.gate.set()
+    starting.failures = [failure]
+    lifecycle = engine.Lifecycle(starting)
+    with pytest.raises(BackendUnavailable):
+        await lifecycle.begin()
+    assert starting.calls == ["start", "close"]
+    await lifecycle.begin()
+    assert starting.calls == ["start", "close", "start"]
+
+
+async def test_one_who_gives_up_waiting_does_not_end_the_attempt_of_the_others(starting: Starting) -> None:
+    lifecycle = engine.Lifecycle(starting)
+    first, second = (asyncio.ensure_future(lifecycle.begin()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.wait([first])
+    starting.gate.set()
+    await second
+    assert first.cancelled()
+    assert starting.calls == ["start"]
+
+
+async def test_close_ends_an_attempt_that_is_under_way(starting: Starting) -> None:
+    lifecycle = engine.Lifecycle(starting)
+    waiting = asyncio.ensure_future(lifecycle.begin())
+    await asyncio.sleep(0.01)
+    await lifecycle.close()
+    await asyncio.wait([waiting])
+    assert starting.calls[0] == "start"
+    assert starting.calls.count("close") >= 1
+
+
+async def test_stray_cancellation_inside_a_plugin_is_no_answer(plugin: Plugin) -> None:
+    """A4: nobody has cancelled the question."""
+
+    def cancelled(_method: str) -> None:
+        raise asyncio.CancelledError
+
+    plugin.fail = cancelled
+    with pytest.raises(BackendUnavailable, match="CancelledError"):
+        await plugin.build_form(ALICE)

@@ -1,0 +1,652 @@
+"""Whole starts through the spawner class: one decision, one pod, what becomes of each failure (A1 to A4, S1, S5)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import aiohttp
+import jupyterhub
+import pytest
+from jupyterhub import orm
+from kubernetes_asyncio.client import V1Pod
+from kubernetes_asyncio.client.exceptions import ApiException
+from kubespawner import KubeSpawner
+from tornado import web
+from traitlets.config import Config
+
+from tests.factories import workspace
+from tests.unit.spawners import Plugin, Pods, configure_with, make_spawner
+from workspace_managers import (
+    IDENTITY_CLAIMS,
+    AccessDenied,
+    BackendUnavailable,
+    Resources,
+    StorageRefused,
+    engine,
+)
+from workspace_managers.decisions import AUDIT
+from workspace_managers.hub import refusals
+from workspace_managers.hub import spawner as spawner_module
+from workspace_managers.hub.refusals import Refused
+
+
+@pytest.fixture
+def audit() -> Any:
+    """The audit lines that are written, each read as JSON."""
+    lines: list[dict[str, Any]] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(json.loads(record.getMessage()))  # type: ignore[method-assign]
+    AUDIT.addHandler(handler)
+    yield lines
+    AUDIT.removeHandler(handler)
+
+
+@pytest.fixture
+async def pods() -> Pods:
+    return Pods()
+
+
+@pytest.fixture
+async def c(plugin: Plugin) -> Any:
+    yield configure_with(Config())
+    await plugin.context.kube.close()
+
+
+async def refusal_of(spawner: Any) -> Refused:
+    with pytest.raises(Refused) as caught:
+        await spawner.start()
+    return caught.value
+
+
+async def test_pod_is_made_from_the_grant_and_nothing_stays_on_the_spawner(
+    plugin: Plugin, pods: Pods, c: Config
+) -> None:
+    """S5: one start after the other on one spawner, with the hub's own values beneath, read at each start."""
+    c.KubeSpawner.mem_limit = "1G"
+    plugin.grants = (
+        workspace(
+            "cardio",
+            image="cardio:1",
+            default_url="/lab/{cardio}",
+            labels={"only": "cardio"},
+            node_selector={"pool": "cardio"},
+            tolerations=({"key": "cardio", "operator": "Exists"},),
+            resources=Resources(limits={"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"}),
+            versions={"workspace": "12", "binding": "34"},
+        ),
+        workspace("asthma", image="asthma:1"),
+    )
+    spawner = make_spawner(c, pods=pods)
+    for name in ("cardio", "asthma"):
+        spawner.user_options = {"profile": name}
+        await spawner.start()
+        pods.there.clear()
+        spawner.mem_limit = "3G"  # as a pre_spawn_hook or group_overrides do, before the second start
+    first, second = (pod["spec"]["containers"][0] for pod in pods.created)
+    assert first["image"] == "cardio:1"
+    assert first["resources"]["limits"] == {"cpu": "2", "memory": "4Gi", "nvidia.com/gpu": "1"}
+    env = {each["name"]: each.get("value") for each in first["env"]}
+    assert (env["MEM_LIMIT"], env["CPU_LIMIT"], env["JUPYTERHUB_DEFAULT_URL"]) == ("4294967296", "2.0", "/lab/{cardio}")
+    assert pods.created[0]["spec"]["nodeSelector"] == {"pool": "cardio"}
+    assert json.loads(pods.created[0]["metadata"]["annotations"]["workspace-managers/versions"]) == {
+        "workspace": "12",
+        "binding": "34",
+    }
+    assert "cardio" not in repr(pods.created[1]).replace("jupyter-shared", "")
+    assert second["resources"]["limits"] == {"memory": 3 * 1024**3}
+    assert (spawner.image, spawner.cpu_limit, spawner.default_url) == (KubeSpawner.image.default_value, None, "")
+
+
+@pytest.mark.parametrize("options", [{}, {"profile": ""}, {"other": "cardio"}, {"profile": None}, [], "x"], ids=repr)
+async def test_nothing_chosen_is_a_bad_request(pods: Pods, c: Config, options: Any) -> None:
+    """A3: a REST start with {} names nothing, which is no denial."""
+    spawner = make_spawner(c, pods=pods)
+    spawner._trait_values["user_options"] = options  # past the trait's check, as an older row may
+    refused = await refusal_of(spawner)
+    assert refused.status_code == 400
+    assert "No workspace was chosen" in str(refused)
+    assert not pods.created
+
+
+@pytest.mark.parametrize("name", ["bobs", "CARDIO", "cardio ", "x" * 10_000], ids=["another", "case", "blank", "long"])
+async def test_what_is_not_the_users_is_denied(
+    pods: Pods, c: Config, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A2, A4: and nothing of the user's own is in the answer, nothing unbounded in the log."""
+    spawner = make_spawner(c, pods=pods, profile=name)
+    refused = await refusal_of(spawner)
+    assert refused.status_code == 403
+    assert "asthma" not in str(refused)
+    assert str(refused) == refused.jupyterhub_message == refused.log_message
+    assert "denied at pod for 'alice': 'alice' has no grant of the workspace" in caplog.text
+    assert len(caplog.text) < 1000
+    assert not pods.created
+
+
+# What else the configuration sets
+
+
+async def test_hook_of_the_operator_is_called_and_ours_has_the_last_word(plugin: Plugin, pods: Pods, c: Config) -> None:
+    """S1, S5: what it mounts is taken off, the image and the label are the workspace's; what is its own stays."""
+    called: list[str] = []
+
+    async def theirs(_spawner: Any, pod: Any) -> Any:
+        called.append(pod.spec.containers[0].image)
+        pod.spec.volumes = [{"name": "nfs", "nfs": {"server": "x", "path": "/"}}]
+        pod.spec.containers[0].image = "operators:1"
+        pod.metadata.labels["workspace"] = "asthma"
+        pod.spec.priority_class_name = "high"
+        return pod
+
+    c.KubeSpawner.modify_pod_hook = theirs  # set after ours
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    for _ in range(2):
+        await spawner.start()
+        pods.there.clear()
+    assert called == ["example/notebook:1.0"] * 2
+    for pod in pods.created:
+        claims = [each["persistentVolumeClaim"]["claimName"] for each in pod["spec"]["volumes"]]
+        assert claims == ["jupyter-cardio", "jupyter-shared"]
+        assert pod["spec"]["containers"][0]["image"] == "example/notebook:1.0"
+        assert pod["metadata"]["labels"]["workspace"] == "cardio"
+        assert pod["spec"]["priorityClassName"] == "high"
+    assert spawner.modify_pod_hook is theirs
+
+
+@pytest.mark.parametrize("section", ["KubeSpawner", "Spawner", "WorkspaceSpawner"])
+@pytest.mark.parametrize(
+    "profiles",
+    [
+        [],
+        [{"display_name": "cardio", "slug": "cardio", "kubespawner_override": {"image": "operators:1"}}],
+        lambda _: [],
+    ],
+    ids=["empty", "same-slug", "callable"],
+)
+async def test_profiles_of_the_operator_have_no_effect(pods: Pods, c: Config, section: str, profiles: Any) -> None:
+    """S5: neither the image of a profile nor the base config of an empty list."""
+    c[section].profile_list = profiles
+    c[section].options_form = "<b>theirs</b>"
+    c[section].storage_pvc_ensure = True
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    assert 'value="cardio"' in await spawner.get_options_form()
+    await spawner.start()
+    assert pods.created[0]["spec"]["containers"][0]["image"] == "example/notebook:1.0"
+
+
+async def test_other_pod_than_the_decided_one_is_never_created(pods: Pods, c: Config) -> None:
+    """S1: whatever code has the spawner's client."""
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    await spawner.start()
+    with pytest.raises(Exception, match="not the one that was decided on"):
+        await spawner.api.create_namespaced_pod("hub", V1Pod())
+    assert len(pods.created) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        pytest.param(lambda s: setattr(s, "namespace", "elsewhere"), "elsewhere", id="namespace"),
+        pytest.param(lambda s: setattr(s, "modify_pod_hook", lambda *_: None), "modify_pod_hook answered", id="no-pod"),
+        pytest.param(lambda s: setattr(s, "modify_pod_hook", _other_name), "modify_pod_hook answered", id="other-name"),
+        pytest.param(lambda s: setattr(s, "modify_pod_hook", _raises), "KeyError", id="raises"),
+    ],
+)
+async def test_mistake_of_the_operator_is_no_denial(
+    pods: Pods, c: Config, caplog: pytest.LogCaptureFixture, spoil: Callable[[Any], None], words: str
+) -> None:
+    """Not 403: the user has access, and cannot help."""
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    spawner.reflectors.update({("pods", "elsewhere"): pods, ("events", "elsewhere"): pods})
+    spoil(spawner)
+    refused = await refusal_of(spawner)
+    assert refused.status_code == 500
+    assert "not set up right" in str(refused)
+    assert words in caplog.text
+    assert spawner.user.settings["failure_count"] == -1
+    assert not pods.created
+
+
+def _other_name(_spawner: Any, pod: Any) -> Any:
+    pod.metadata.name = "jupyter-bob"
+    return pod
+
+
+def _raises(_spawner: Any, _pod: Any) -> Any:
+    raise KeyError("label")
+
+
+async def test_answer_of_an_operators_hook_is_its_own(pods: Pods, c: Config) -> None:
+    c.KubeSpawner.modify_pod_hook = _teapot
+    with pytest.raises(web.HTTPError) as caught:
+        await make_spawner(c, pods=pods, profile="cardio").start()
+    assert caught.value.status_code == 418
+
+
+def _teapot(*_: Any) -> Any:
+    raise web.HTTPError(418)
+
+
+# What fails after the decision
+
+
+def api_error(status: int, message: str, reason: str = "Forbidden") -> ApiException:
+    error = ApiException(status=status)
+    error.body = json.dumps({"kind": "Status", "reason": reason, "message": message}).encode()
+    return error
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "status", "sentence"),
+    [
+        pytest.param(
+            api_error(403, 'pods "x" is forbidden: exceeded quota: pods, requested: pods=1, used: pods=1'),
+            *("refused", 503, refusals.ROOM),
+            id="quota",
+        ),
+        pytest.param(
+            api_error(403, 'pods "x" is forbidden: maximum memory usage per Container is 1Gi, but limit is 4Gi'),
+            *("refused", 503, refusals.TOO_LARGE),
+            id="limit-range",
+        ),
+        pytest.param(
+            api_error(403, 'pods "x" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true'),
+            *("refused", 503, "did not accept"),
+            id="pod-security",
+        ),
+        pytest.param(
+            api_error(400, 'admission webhook "x.example.org" denied the request: no'),
+            *("refused", 503, "did not accept"),
+            id="webhook",
+        ),
+        pytest.param(api_error(422, "Pod is invalid", "Invalid"), "refused", 503, "did not accept", id="invalid"),
+        pytest.param(
+            api_error(403, 'pods is forbidden: User "x" cannot create resource "pods"'),
+            *("failed", 500, "not set up right"),
+            id="no-right",
+        ),
+        pytest.param(api_error(404, 'namespaces "hub" not found'), "failed", 500, "not set up right", id="namespace"),
+        pytest.param(api_error(500, "etcdserver: no leader"), "unavailable", 503, refusals.AWAY, id="500"),
+        pytest.param(api_error(429, "too many requests"), "unavailable", 503, refusals.AWAY, id="429"),
+        pytest.param(api_error(401, "Unauthorized"), "unavailable", 503, refusals.AWAY, id="401"),
+        pytest.param(aiohttp.ClientError("reset"), "unavailable", 503, refusals.AWAY, id="connection"),
+        pytest.param(OSError("unreachable"), "unavailable", 503, refusals.AWAY, id="network"),
+    ],
+)
+async def test_pod_that_the_cluster_does_not_take_is_told_as_what_it_is(  # noqa: PLR0917 - fixtures and one row of the table
+    pods: Pods, c: Config, audit: list[Any], answer: Exception, outcome: str, status: int, sentence: str
+) -> None:
+    """A sentence, an outcome that is not "allowed", and no step toward the hub's exit."""
+
+    def refuse() -> None:
+        raise answer
+
+    pods.before = refuse
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    refused = await refusal_of(spawner)
+    assert refused.status_code == status
+    assert sentence in str(refused)
+    assert "Nothing that you have saved is lost." in str(refused)
+    assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", outcome)]
+    assert spawner.user.settings["failure_count"] == -1
+    assert ("Retry-After" in refused.headers) is (outcome == "unavailable")
+
+
+async def test_pod_that_never_gets_ready_is_told_by_its_last_warning(
+    pods: Pods, c: Config, audit: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before JupyterHub itself gives up, which would know no reason and count it."""
+    pods.running = False
+    warning = {
+        "involvedObject": {"name": "jupyter-alice"},
+        "metadata": {"uid": "1"},
+        "type": "Warning",
+        "reason": "FailedScheduling",
+        "message": "0/3 nodes are available: 3 Insufficient memory.",
+    }
+    pods.before = lambda: pods.events.append(warning)
+    c.KubeSpawner.start_timeout = 1
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    monkeypatch.setattr(spawner_module, "LOOK_SECONDS", 0.01)
+    spawner.pod_name = "jupyter-alice"
+    refused = await refusal_of(spawner)
+    assert str(refused) == refusals.ROOM
+    assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", "allowed"), ("start", "failed")]
+    assert audit[0]["request"] == audit[1]["request"]
+    assert audit[1]["pod"] == {"name": "jupyter-alice", "uid": "uid-0"}
+    assert spawner.user.settings["failure_count"] == -1
+
+
+@pytest.mark.parametrize(
+    ("reason", "message", "sentence"),
+    [
+        ("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", refusals.ROOM),
+        ("FailedScheduling", "pod has unbound immediate PersistentVolumeClaims.", refusals.STORAGE),
+        ("FailedScheduling", "1 node(s) had volume node affinity conflict.", refusals.STORAGE),
+        ("FailedMount", "MountVolume.SetUp failed", refusals.STORAGE),
+        ("Failed", 'Failed to pull image "x": not found', refusals.IMAGE),
+        ("BackOff", "Back-off restarting failed container", refusals.ENDED),
+        ("ErrImagePull", "", refusals.IMAGE),
+        ("Other", "", None),
+    ],
+)
+def test_warnings_of_kubernetes_in_plain_words(reason: str, message: str, sentence: str | None) -> None:
+    error = refusals.not_ready("late", [{"type": "Warning", "reason": reason, "message": message}, {"type": "Normal"}])
+    assert error.user_message == (sentence or type(error).default_user_message)
+    assert reason in str(error)
+
+
+async def test_server_that_never_answers_does_not_count(pods: Pods, c: Config, audit: list[Any]) -> None:
+    """JupyterHub waits for it after the start, and would count each time."""
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+
+    async def silent(**_: Any) -> None:
+        raise TimeoutError("no answer")
+
+    spawner.server.wait_up = silent
+    await spawner.start()
+    with pytest.raises(Refused) as caught:
+        await spawner.server.wait_up(http=True)
+    assert str(caught.value) == refusals.SILENT
+    assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", "allowed"), ("start", "failed")]
+    assert spawner.user.settings["failure_count"] == -1
+
+
+async def test_creation_that_is_repeated_is_confirmed_again(
+    plugin: Plugin, pods: Pods, c: Config, audit: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A3: KubeSpawner goes on for 30 s after a creation that was not answered; the grant has ended meanwhile."""
+    monkeypatch.setattr(engine, "CONFIRMED_SECONDS", 0.0)
+    monkeypatch.setattr(spawner_module, "LOOK_SECONDS", 0.01)
+    c.KubeSpawner.k8s_api_request_timeout = 1
+    created = pods.create_namespaced_pod
+
+    async def late() -> None:
+        pods.before = lambda: None
+        plugin.grants = ()
+        # The API server makes the pod in the end, and nobody hears of it.
+        asyncio.get_running_loop().call_later(1.5, lambda: asyncio.ensure_future(created("hub", spawner._attempt.pod)))
+        await asyncio.sleep(60)
+
+    pods.before = late
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    refused = await refusal_of(spawner)
+    assert refused.status_code == 403
+    assert [(line["decision"], line["outcome"], line["rule"]) for line in audit] == [("pod", "denied", "A2")]
+    async with asyncio.timeout(20):
+        while not pods.deleted:  # noqa: ASYNC110 - the pods tell nobody
+            await asyncio.sleep(0.01)
+    assert not pods.there
+
+
+async def test_pod_of_another_start_is_left_alone(pods: Pods, c: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is removed after a failed start is the pod of that request, by its UID."""
+    monkeypatch.setattr(spawner_module, "LOOK_SECONDS", 0.01)
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    await spawner.start()
+    await spawner_module._remove(pods, "hub", spawner.pod_name, "another-start", 0.02)
+    assert pods.there
+    await spawner_module._remove(pods, "hub", spawner.pod_name, spawner._attempt.decision.request, 0.02)
+    assert not pods.there
+
+
+async def test_workspace_that_changed_between_choice_and_pod_is_decided_by_what_it_says_now(
+    plugin: Plugin, pods: Pods, c: Config, audit: list[Any]
+) -> None:
+    """A3, S5: image, limits, URL, labels, storage and annotation come from one version."""
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    await spawner.get_options_form()
+    plugin.grants = (workspace("cardio", image="new:2", versions={"workspace": "2"}, labels={"v": "2"}),)
+    await spawner.start()
+    pod = pods.created[0]
+    assert pod["spec"]["containers"][0]["image"] == "new:2"
+    assert pod["metadata"]["labels"]["v"] == "2"
+    assert pod["metadata"]["annotations"]["workspace-managers/versions"] == '{"workspace": "2"}'
+    assert audit[-1]["versions"] == {"workspace": "2"}
+
+
+async def test_workspace_that_changes_while_claims_are_made_is_made_anew(
+    plugin: Plugin, pods: Pods, c: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A3: the second answer is the one that the pod is made from."""
+    monkeypatch.setattr(engine, "CONFIRMED_SECONDS", 0.0)
+
+    async def slow(*_: object) -> None:
+        plugin.grants = (workspace("cardio", image="new:2", versions={"workspace": "2"}),)
+
+    monkeypatch.setattr(engine, "ensure_claims", slow)
+    await make_spawner(c, pods=pods, profile="cardio").start()
+    assert pods.created[0]["spec"]["containers"][0]["image"] == "new:2"
+    assert pods.created[0]["metadata"]["annotations"]["workspace-managers/versions"] == '{"workspace": "2"}'
+
+
+# Reflectors
+
+
+def gave_up(reflector: Pods) -> None:
+    reflector.watch_task = SimpleNamespace(done=lambda: True)  # type: ignore[assignment]
+
+
+def never_loaded(reflector: Pods) -> None:
+    reflector.first_load_future = asyncio.get_running_loop().create_future()
+    reflector.first_load_future.set_exception(OSError("away"))
+
+
+@pytest.mark.parametrize("spoil", [gave_up, never_loaded])
+async def test_reflector_that_gave_up_is_replaced_before_a_start_relies_on_it(
+    pods: Pods, c: Config, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Pods], None]
+) -> None:
+    replaced: list[str] = []
+
+    async def start_reflector(self: Any, kind: str, *_: Any, replace: bool = False, **__: Any) -> None:
+        if replace:
+            replaced.append(kind)
+            self.reflectors[(kind, "hub")] = fresh
+
+    fresh = Pods()
+    fresh.there = pods.there
+    monkeypatch.setattr(KubeSpawner, "_start_reflector", start_reflector)
+    monkeypatch.setattr(KubeSpawner, "_start_watching_pods", _watching("pods"))
+    monkeypatch.setattr(KubeSpawner, "_start_watching_events", _watching("events"))
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    spoil(pods)
+    await spawner.start()
+    assert sorted(replaced) == ["events", "pods"]
+    await spawner.poll()
+    assert len(replaced) == 2
+
+
+def _watching(kind: str) -> Any:
+    async def watch(self: Any, replace: bool = False) -> Any:
+        return await self._start_reflector(kind, replace=replace)
+
+    return watch
+
+
+# Who asks, and what is known of them
+
+
+@pytest.mark.parametrize(
+    ("key", "auth_state", "claims"),
+    [
+        (None, None, None),
+        (None, {}, {}),
+        (None, {"oauth_user": {"groups": ["a"]}, "access_token": "secret"}, {"groups": ["a"]}),
+        (None, {"user": {"groups": ["b"]}}, {"groups": ["b"]}),
+        (None, {"oauth_user": "text"}, None),
+        ("github_user", {"github_user": {"login": "a"}, "user": {"groups": ["b"]}}, {"login": "a"}),
+        ("github_user", {"oauth_user": {"groups": ["a"]}}, None),
+        ("user", "text", None),
+    ],
+    ids=["lost", "empty", "oauth", "azure", "no-mapping", "named", "named-missing", "unreadable"],
+)
+async def test_identity_claims_are_those_of_the_key_that_the_authenticator_names(
+    plugin: Plugin, c: Config, key: str | None, auth_state: Any, claims: Any
+) -> None:
+    """A2, E6: unknown is not none; and no token."""
+    spawner = make_spawner(c)
+    await with_auth_state(spawner, auth_state, key)
+    await spawner.get_options_form()
+    found: Any = plugin.asked[-1].identity_claims
+    assert found is None if claims is None else json.loads(json.dumps(dict(found))) == claims
+
+
+async def with_auth_state(spawner: Any, auth_state: Any, key: str | None = None) -> None:
+    async def get_auth_state() -> Any:
+        if isinstance(auth_state, Exception):
+            raise auth_state
+        return auth_state
+
+    spawner.user.authenticator = SimpleNamespace(enable_auth_state=True, user_auth_state_key=key)
+    spawner.user.get_auth_state = get_auth_state
+
+
+@pytest.mark.parametrize("state", [None, RuntimeError("no key")], ids=["lost", "unreadable"])
+async def test_lost_identity_claims_ask_to_sign_in_again(  # noqa: PLR0917 - fixtures
+    plugin: Plugin, pods: Pods, c: Config, audit: list[Any], monkeypatch: pytest.MonkeyPatch, state: Any
+) -> None:
+    """E6: neither a grant nor "no workspaces" nor a denial; what does not depend on claims goes on."""
+    monkeypatch.setattr(Plugin, "capabilities", frozenset({IDENTITY_CLAIMS}))
+    spawner = make_spawner(c, pods=pods, profile="by-claims")
+    await with_auth_state(spawner, state)
+    html = await spawner.get_options_form()
+    assert 'value="cardio"' in html
+    assert "You may have more workspaces" in html
+    refused = await refusal_of(spawner)
+    assert (refused.status_code, refused.headers) == (403, {})
+    assert "sign in again" in str(refused)
+    assert (audit[-1]["outcome"], audit[-1]["rule"]) == ("unknown", "E6")
+    plugin.grants = ()
+    html = await spawner.get_options_form()
+    assert "Please sign in again" in html
+    assert "no workspaces yet" not in html
+    plugin.grants = (workspace("cardio"),)
+    spawner.user_options = {"profile": "cardio"}
+    await spawner.start()
+
+
+@pytest.mark.parametrize("section", ["KubeSpawner", "Spawner"])
+async def test_auth_state_hook_of_the_operator_is_called(c: Config, section: str) -> None:
+    seen: list[Any] = []
+    c[section].auth_state_hook = lambda _spawner, auth_state: seen.append(auth_state)
+    await make_spawner(c).run_auth_state_hook({"a": 1})
+    assert seen == [{"a": 1}]
+
+
+@pytest.mark.parametrize(
+    ("asker", "by"),
+    [
+        (SimpleNamespace(name="admin", admin=True), {"user": "admin"}),
+        (orm.Service(name="bob"), {"service": "bob"}),
+        (SimpleNamespace(name="bob", admin=True), {"user": "bob"}),
+        (None, {"hub": "jupyterhub"}),
+    ],
+    ids=["admin", "service", "bob", "nobody"],
+)
+async def test_server_of_another_is_asked_for_its_owner(  # noqa: PLR0917 - fixtures
+    plugin: Plugin, pods: Pods, c: Config, audit: list[Any], asker: Any, by: dict[str, str]
+) -> None:
+    """A3: an admin who starts bob's server starts what bob may open; each audit line says who did."""
+    spawner = make_spawner(c, "bob", pods, profile="cardio")
+    spawner.handler.current_user = asker
+    await spawner.get_options_form()
+    await spawner.start()
+    assert {user.username for user in plugin.asked} == {"bob"}
+    assert [(line["decision"], line["user"], line["by"]) for line in audit] == [("form", "bob", by), ("pod", "bob", by)]
+
+
+# Audit
+
+
+async def test_audit_line_has_what_an_auditor_asks_for(
+    plugin: Plugin, pods: Pods, c: Config, audit: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line a decision: who, what, how it ended, on which versions, and the pod that is there in consequence."""
+    plugin.grants = (workspace("cardio", versions={"workspace": "12", "binding": "34"}),)
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    await spawner.start()
+    line = audit[0]
+    assert line.pop("time").endswith("+00:00")
+    assert line.pop("request") == pods.created[0]["metadata"]["annotations"]["workspace-managers/start"]
+    assert line == {
+        "decision": "pod",
+        "user": "alice",
+        "by": {"hub": "jupyterhub"},
+        "server": "",
+        "workspace": "cardio",
+        "outcome": "allowed",
+        "rule": None,
+        "versions": {"workspace": "12", "binding": "34"},
+        "pod": {"name": spawner.pod_name, "uid": "uid-0"},
+    }
+    plugin.failure = BackendUnavailable("the cause of it")
+    await refusal_of(spawner)
+    assert f"Request {audit[1]['request']}: unavailable at pod for 'alice': the cause of it" in caplog.text
+
+
+async def test_no_level_of_the_hub_turns_the_audit_off(
+    pods: Pods, c: Config, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub_log = logging.getLogger("JupyterHub")
+    level = hub_log.level
+    hub_log.setLevel(logging.CRITICAL)
+    try:
+        await make_spawner(c, pods=pods, profile="cardio").start()
+    finally:
+        hub_log.setLevel(level)
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith('{"decision": ')]
+    assert [json.loads(line)["outcome"] for line in lines] == ["allowed"]
+
+
+async def test_start_that_is_broken_off_is_told_as_failed(pods: Pods, c: Config, audit: list[Any]) -> None:
+    pods.before = lambda: asyncio.sleep(60)
+    start = make_spawner(c, pods=pods, profile="cardio").start()
+    await asyncio.sleep(0.3)
+    start.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await start
+    assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", "failed")]
+
+
+# Counting
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [AccessDenied("no"), BackendUnavailable("down"), StorageRefused("no"), RuntimeError("bug")],
+    ids=lambda error: type(error).__name__,
+)
+async def test_refusals_do_not_add_up_to_an_exit_of_the_hub(
+    plugin: Plugin, pods: Pods, c: Config, failure: Exception
+) -> None:
+    """The hub counts one after a failed start, and exits at a few in a row."""
+    plugin.failure = failure
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    refused = await refusal_of(spawner)
+    counted = refused.status_code >= 500 or jupyterhub.version_info[0] < 6
+    assert spawner.user.settings.get("failure_count", 0) == (-1 if counted else 0)
+
+
+async def test_form_counts_for_nothing(plugin: Plugin, c: Config) -> None:
+    plugin.failure = BackendUnavailable("down")
+    spawner = make_spawner(c)
+    await spawner.get_options_form()
+    assert spawner.handler.status == 503
+    assert spawner.handler.headers == {"Retry-After": "30"}
+    assert spawner.user.settings == {}
+
+
+async def test_pod_shows_no_secret(pods: Pods, c: Config) -> None:
+    """F1: KubeSpawner logs a pod that it could not create, by its ``to_str``."""
+    c.KubeSpawner.environment = {"SECRET": "hunter2"}
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    await spawner.start()
+    pod = spawner._attempt.pod
+    assert {"name": "SECRET", "value": "hunter2"} in pods.created[0]["spec"]["containers"][0]["env"]
+    for shown in (pod.to_str(), str(pod), repr(pod)):
+        assert "hunter2" not in shown

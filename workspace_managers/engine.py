@@ -1,0 +1,253 @@
+"""What the framework does with a plugin's answers: the form, the one decision of a start, its pod, and its lifetime.
+
+Nothing here knows a hub. A plugin that fails, hangs or answers with what is no fact is a backend that is unavailable,
+never a user without workspaces (rule A4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from time import monotonic
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from . import access, forms, pods, storage
+from .capabilities import IDENTITY_CLAIMS
+from .context import Context
+from .errors import AccessDenied, BackendUnavailable, NothingChosen, SignInAgain, WorkspaceManagerError, quote
+from .kube.claims import ensure_claims
+from .models import User, Volume, Workspace, wrong_fields
+
+ANSWER_SECONDS = 30.0
+"""How long a plugin may take for one answer before it counts as unavailable."""
+CONFIRMED_SECONDS = 2.0
+"""How old a confirmation may be when a pod is created; after more, access is confirmed once more."""
+CLOSE_SECONDS = 10.0
+"""How long a plugin may take to close before the hub or the command ends all the same."""
+ROUNDS = 3
+"""How often a start begins again because the workspace was changed while its claims were made."""
+
+T = TypeVar("T")
+Fact = TypeVar("Fact", Workspace, Volume)
+MakePod = Callable[[Workspace], Awaitable[Mapping[str, Any]]]
+"""From a grant to the pod that the hub would create for it, as the API's JSON."""
+
+
+class Plugin(Protocol):
+    """What the engine needs of a ``WorkspaceManager``; each method is documented there."""
+
+    context: Context
+    capabilities: ClassVar[frozenset[str]]
+
+    async def list_workspaces(self, user: User) -> Sequence[Workspace]: ...
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]: ...
+    async def confirm(self, user: User, name: str) -> Workspace: ...
+    async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None: ...
+    async def start(self) -> None: ...
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provision:
+    """One decision and the pod that was made from it.
+
+    Attributes:
+        grant: What the backend confirmed, and all that the pod was made from.
+        pod: The pod to create, as the API's JSON.
+        confirmed_at: When the grant was last confirmed, in seconds of the monotonic clock.
+    """
+
+    grant: Workspace
+    pod: Mapping[str, Any]
+    confirmed_at: float
+
+
+async def build_form(plugin: Plugin, user: User) -> forms.Form:
+    """The form for a user.
+
+    Raises:
+        BackendUnavailable: The plugin could not answer.
+    """
+    grants = _checked(
+        plugin, "list_workspaces", await _ask(plugin, "list_workspaces", plugin.list_workspaces(user)), Workspace
+    )
+    today = plugin.context.today()
+    form = forms.build_form(access.best_grants(user, grants, today).values(), today)
+    return replace(form, sign_in_again=_may_be_missing(plugin, user))
+
+
+async def confirm(plugin: Plugin, user: User, name: object) -> Workspace:
+    """The grant that opens a workspace for this user now, confirmed by the backend itself (rules A1 to A4).
+
+    Args:
+        plugin: Whom to ask.
+        user: Whose server it is.
+        name: What arrived from the form, the REST API or an earlier start; anything may have.
+
+    Raises:
+        NothingChosen: It names nothing.
+        AccessDenied: It names no workspace that is open to the user.
+        SignInAgain: Nor could it, as what the identity provider says of the user is unknown.
+        BackendUnavailable: The plugin could not answer.
+    """
+    if not isinstance(name, str) or not name:
+        raise NothingChosen(f"{quote(user.name)} asked for a start without choosing a workspace")
+    try:
+        answer = await _ask(plugin, "confirm", plugin.confirm(user, name))
+        grants = _checked(plugin, "confirm", [answer], Workspace)
+        return access.require_open(user, name, grants, plugin.context.today())
+    except AccessDenied as error:
+        if error.rule == AccessDenied.default_rule and _may_be_missing(plugin, user):
+            raise SignInAgain(f"{error}, and the identity claims of {quote(user.name)} are unknown") from error
+        raise
+
+
+async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod) -> Provision:
+    """The pod with exactly what one grant says, its claims made (rules A3 and S1 to S5).
+
+    Where making the claims took longer than ``CONFIRMED_SECONDS``, the grant is confirmed once more. One that has
+    changed meanwhile is decided by what it says now: the pod is made anew.
+
+    Raises:
+        WorkspaceManagerError: As ``WorkspaceManager.provision`` says.
+    """
+    grant = await confirm(plugin, user, name)
+    for _ in range(ROUNDS):
+        confirmed_at = monotonic()
+        volumes = _checked(
+            plugin, "volumes_for", await _ask(plugin, "volumes_for", plugin.volumes_for(user, grant)), Volume
+        )
+        storage.check_volumes(grant.name, volumes)
+        pod = pods.rebuild(await make_pod(grant), grant, volumes)
+        await ensure_claims(plugin.context.kube, plugin.context.settings, grant.name, volumes)
+        if monotonic() - confirmed_at > CONFIRMED_SECONDS:
+            before, confirmed_at = grant, monotonic()
+            grant = await confirm(plugin, user, name)
+            if not same_terms(before, grant):
+                continue
+        try:
+            await _ask(plugin, "provisioned", plugin.provisioned(user, grant, volumes))
+        except WorkspaceManagerError as error:
+            plugin.context.log.warning("The status of workspace %s was not written: %s", quote(grant.name), error)
+        return Provision(grant=grant, pod=pod, confirmed_at=confirmed_at)
+    raise BackendUnavailable(f"the workspace {quote(name)} was changed {ROUNDS} times while its server was made ready")
+
+
+async def confirm_again(plugin: Plugin, user: User, provision: Provision) -> Provision:
+    """The same provision with its grant confirmed now, for a creation that comes late or is repeated.
+
+    Raises:
+        AccessDenied: The grant has ended.
+        BackendUnavailable: It was changed since the pod was made from it, or there was no answer.
+    """
+    if monotonic() - provision.confirmed_at <= CONFIRMED_SECONDS:
+        return provision
+    asked_at = monotonic()
+    if not same_terms(provision.grant, await confirm(plugin, user, provision.grant.name)):
+        raise BackendUnavailable(
+            f"the workspace {quote(provision.grant.name)} was changed while its pod was being created; "
+            "the next start goes by what it says now"
+        )
+    return replace(provision, confirmed_at=asked_at)
+
+
+def _may_be_missing(plugin: Plugin, user: User) -> bool:
+    """Whether the user may have grants that cannot be known before the next sign-in (rule E6)."""
+    return user.identity_claims is None and IDENTITY_CLAIMS in plugin.capabilities
+
+
+def same_terms(one: Workspace, other: Workspace) -> bool:
+    """Whether two grants say the same; versions alone change with each write of a status, ours among them."""
+    return replace(one, versions={}) == replace(other, versions={})
+
+
+class Lifecycle:
+    """When a plugin starts and closes. One attempt to start is under way at a time, whoever waits for it.
+
+    Args:
+        plugin: What is started and closed.
+    """
+
+    def __init__(self, plugin: Plugin) -> None:
+        self._plugin = plugin
+        self._attempt: asyncio.Task[None] | None = None
+        self._started = False
+
+    async def begin(self) -> None:
+        """Start the plugin, where it has not started yet; everybody who asks meanwhile waits for the one attempt.
+
+        Raises:
+            BackendUnavailable: The plugin did not start; the next call tries again.
+        """
+        if self._started:
+            return
+        if self._attempt is None or self._attempt.done():
+            self._attempt = asyncio.create_task(self._start())
+            self._attempt.add_done_callback(_retrieved)
+        await asyncio.shield(self._attempt)
+
+    async def _start(self) -> None:
+        try:
+            await _ask(self._plugin, "start", self._plugin.start())
+        except BaseException:
+            # What a failed start has opened would stay open beside what the next one opens.
+            await self._close_plugin()
+            raise
+        self._started = True
+
+    async def close(self) -> None:
+        """Close the plugin, in bounded time; its failure is logged."""
+        if self._attempt is not None and not self._attempt.done():
+            self._attempt.cancel()
+            await asyncio.wait([self._attempt])
+        self._started = False
+        await self._close_plugin()
+
+    async def _close_plugin(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._plugin.close()
+        except (Exception, SystemExit) as error:
+            self._plugin.context.log.warning(
+                "%s did not close: %s: %s", type(self._plugin).__qualname__, type(error).__name__, quote(str(error))
+            )
+
+
+def _retrieved(attempt: asyncio.Task[None]) -> None:
+    """Whoever waited has been given the failure; where nobody did, asyncio would report it as never retrieved."""
+    if not attempt.cancelled():
+        attempt.exception()
+
+
+async def _ask(plugin: Plugin, method: str, answer: Awaitable[T]) -> T:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await answer
+    except WorkspaceManagerError:
+        raise
+    except TimeoutError as error:
+        raise BackendUnavailable(
+            f"{type(plugin).__qualname__}.{method} did not answer within {ANSWER_SECONDS:g} s"
+        ) from error
+    except (Exception, SystemExit, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise  # It is the question that was cancelled, not something that the plugin waited for.
+        raise BackendUnavailable(
+            f"{type(plugin).__qualname__}.{method} failed: {type(error).__name__}: {quote(str(error))}"
+        ) from error
+
+
+def _checked(plugin: Plugin, method: str, answer: object, kind: type[Fact]) -> list[Fact]:
+    expected = f"{kind.__name__} objects"
+    if isinstance(answer, Sequence) and not isinstance(answer, str | bytes):
+        items = [item for item in answer if isinstance(item, kind)]
+        if len(items) == len(answer):
+            wrong = next(((item, name) for item in items for name in wrong_fields(item, kind)), None)
+            if wrong is None:
+                return items
+            answer, expected = wrong[0], f"another type in its field {wrong[1]}"
+    raise BackendUnavailable(
+        f"{type(plugin).__qualname__}.{method} answered with {quote(answer)}; expected: {expected}"
+    )

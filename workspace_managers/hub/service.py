@@ -1,0 +1,112 @@
+"""The one workspace manager of a hub: when it starts and ends, and how its questions are asked and written down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from .. import engine
+from ..decisions import Decision, new_request
+from ..errors import WorkspaceManagerError, quote
+from ..manager import WorkspaceManager
+from .identity import asker
+from .refusals import Refused
+
+# A child of the hub's own logger, so that our lines come out in the hub's format and level.
+log = logging.getLogger("JupyterHub.workspaces")
+
+
+class Service:
+    """What the hub has of a workspace manager; made once, by ``configure``.
+
+    Args:
+        manager: The plugin that ``WORKSPACE_MANAGER`` names.
+    """
+
+    def __init__(self, manager: WorkspaceManager) -> None:
+        self.manager = manager
+        self.settings = manager.context.settings
+        self._lifecycle = engine.Lifecycle(manager)
+        self._keeper: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __deepcopy__(self, memo: object) -> Service:
+        # Each spawner gets a deep copy of its config; there is one manager.
+        return self
+
+    def begin_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Start the manager when the config has loaded, so that nobody's form waits for what it reads first."""
+        self._keep(loop.create_task(self._begin()))
+
+    async def _begin(self) -> None:
+        try:
+            await self.begin()
+        except WorkspaceManagerError as error:
+            log.warning("The workspace manager has not started yet, and is started again by the next form: %s", error)
+
+    async def begin(self) -> None:
+        """Start the manager where it has not started.
+
+        Raises:
+            BackendUnavailable: It did not start.
+        """
+        if self._keeper is None:
+            self._keeper = asyncio.create_task(self._close_at_the_end())
+        await self._lifecycle.begin()
+
+    def run(self, task: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the hub, until the hub ends."""
+        self._keep(asyncio.create_task(task))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close_at_the_end(self) -> None:
+        # The hub has no hook for its end, but cancels every task and waits for them.
+        try:
+            await asyncio.Event().wait()
+        finally:
+            try:
+                await self._lifecycle.close()
+            finally:
+                await self.manager.context.kube.close()
+
+    def decision(self, stage: str, spawner: Any, workspace: object = None, request: str | None = None) -> Decision:
+        """The decision about a spawner's server, to be written when its outcome is known."""
+        return Decision(
+            stage=stage,
+            request=request or new_request(),
+            user=spawner.user.name,
+            by=asker(spawner),
+            server=None if stage == "form" else spawner.name,
+            workspace=workspace,
+        )
+
+    @contextlib.asynccontextmanager
+    async def deciding(self, decision: Decision) -> AsyncIterator[None]:
+        """Write the decision where the block ends without having done so, and turn a refusal into the hub's own.
+
+        Raises:
+            Refused: What the block raised as a ``WorkspaceManagerError``.
+        """
+        try:
+            await self.begin()
+            yield
+            decision.allow()
+        except WorkspaceManagerError as error:
+            raise self.refuse(decision, error) from error
+        except BaseException as error:
+            decision.end(error)
+            raise
+
+    def refuse(self, decision: Decision, error: WorkspaceManagerError) -> Refused:
+        """The hub's refusal for an error, its decision written and its cause logged under the same request."""
+        outcome = decision.end(error)
+        log.warning(
+            "Request %s: %s at %s for %s: %s", decision.request, outcome, decision.stage, quote(decision.user), error
+        )
+        return Refused(error)

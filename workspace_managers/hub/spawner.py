@@ -1,0 +1,338 @@
+"""The spawner class: each way to a pod passes it, and a whole pod comes from one grant.
+
+It stands in front of the spawner class that is configured, KubeSpawner or a subclass, and overrides methods, not
+traits: whatever a later line of the configuration sets is called or has no effect, and never in place of what is here.
+
+The course of a start::
+
+    start -> KubeSpawner's own start -> get_pod_manifest: one grant is confirmed, the pod is made from it
+                                     -> create_namespaced_pod: nothing but that pod is created, confirmed anew where
+                                        the creation is late or repeated
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import types
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, ClassVar
+
+from kubernetes_asyncio.client import V1DeleteOptions, V1Pod, V1Preconditions
+from kubernetes_asyncio.client.exceptions import ApiException
+from kubespawner import KubeSpawner
+from tornado import web
+
+from .. import engine, profiles
+from ..decisions import Decision, new_request
+from ..errors import ServiceFault, StartFailed, quote
+from ..models import User, Workspace
+from .identity import user_of
+from .pages import Pages
+from .refusals import SILENT, Refused, explain, leave_uncounted, not_ready, pod_refused
+from .service import Service, log
+
+START_ANNOTATION = "workspace-managers/start"
+"""The request that a pod was created for, as in the audit line."""
+LATE_SECONDS = 75.0
+"""How long a pod whose creation was not answered may still come up: an API server ends a request after a minute."""
+LOOK_SECONDS = 2.0
+"""Between two looks for such a pod."""
+_MARGIN = 0.1
+_MARGIN_SECONDS = 1.0
+
+
+class DecidedPod(V1Pod):
+    """The pod of a start. It does not show itself: KubeSpawner logs a pod that could not be created, tokens and all."""
+
+    def to_str(self) -> str:
+        """The pod's name, for the log (rule F1)."""
+        return f"pod {self.metadata.name}"
+
+    __repr__ = __str__ = to_str
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One start of one server.
+
+    Attributes:
+        decision: What is written when the pod is there, or will not be.
+        user: Whose server it is, as of this start.
+        provision: The grant and the pod made from it, once there is one.
+        pod: The pod as it is sent.
+        tried: Whether its creation was asked for.
+        unanswered: Creations of which the API server has not said what became of them.
+    """
+
+    decision: Decision
+    user: User | None = None
+    provision: engine.Provision | None = None
+    pod: DecidedPod | None = None
+    tried: bool = False
+    unanswered: int = 0
+
+
+class _Api:
+    """KubeSpawner's client of the API, but for the creation of a pod."""
+
+    def __init__(self, api: Any, spawner: WorkspaceSpawner) -> None:
+        self._api = api
+        self._spawner = spawner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+    async def create_namespaced_pod(self, namespace: str, body: Any, **options: Any) -> Any:
+        return await self._spawner.create_pod(self._api, namespace, body, **options)
+
+
+class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no types
+    """Called by JupyterHub and KubeSpawner; ``in_front_of`` makes the class that a hub uses."""
+
+    workspace_service: ClassVar[Service]
+    workspace_pages: ClassVar[Pages]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.api: Any = _Api(self.api, self)
+        self._attempt: Attempt | None = None
+        self._without_personal_claims()
+
+    def _without_personal_claims(self) -> None:
+        """Claims of KubeSpawner's own are neither made nor deleted, whatever was set since (rule S1)."""
+        self.storage_pvc_ensure = False
+        self.delete_pvc = False
+
+    async def get_options_form(self) -> str:
+        """The form to choose from, whatever ``options_form`` and ``profile_list`` say."""
+        return await self.workspace_pages.form(self)
+
+    async def load_user_options(self) -> None:
+        """Nothing: what was chosen is decided as the pod is made, and no profile is applied to the spawner."""
+
+    def start(self) -> asyncio.Future[Any]:
+        """Start the server of the workspace that was chosen."""
+        self._start_future = asyncio.ensure_future(self._start_workspace(super().start))
+        return self._start_future
+
+    async def _start_workspace(self, start: Callable[[], Awaitable[Any]]) -> Any:
+        chosen = self.user_options.get("profile") if isinstance(self.user_options, Mapping) else None
+        attempt = self._attempt = Attempt(self.workspace_service.decision("pod", self, chosen, new_request()))
+        self._without_personal_claims()
+        hook: Any = self.modify_pod_hook  # type: ignore[has-type]
+        try:
+            # JupyterHub gives up after the same time, and then knows no reason.
+            async with asyncio.timeout(self.start_timeout - min(_MARGIN_SECONDS, self.start_timeout * _MARGIN)):
+                await self.workspace_service.begin()
+                url = await start()
+        except Refused:
+            raise
+        except web.HTTPError as error:  # an answer of the configuration's own, such as a hook's
+            attempt.decision.end(error)
+            self._remove_what_is_left(attempt)
+            raise
+        except Exception as error:
+            never_ready = isinstance(error, TimeoutError) and attempt.decision.written
+            raise self._refuse(
+                attempt,
+                not_ready(f"the pod was not ready within {self.start_timeout} s", self._own_events())
+                if never_ready
+                else error,
+            ) from error
+        except BaseException as error:  # the start was broken off
+            attempt.decision.end(error)
+            self._remove_what_is_left(attempt)
+            raise
+        finally:
+            self.modify_pod_hook = hook
+        self._expect_answer(attempt)
+        return url
+
+    def _refuse(self, attempt: Attempt, error: Exception) -> Refused:
+        """What a start ends with that failed: written, logged, not counted, and nothing of it left behind."""
+        self._remove_what_is_left(attempt)
+        decision, failure = attempt.decision, explain(error)
+        if decision.written:
+            done = decision
+            decision = self.workspace_service.decision("start", self, done.workspace, done.request)
+            decision.pod, decision.uid, decision.versions = done.pod, done.uid, done.versions
+        if failure is not error and isinstance(failure, ServiceFault):
+            log.error("Request %s failed with an error that nobody has foreseen", decision.request, exc_info=error)
+        refused = self.workspace_service.refuse(decision, failure)
+        leave_uncounted(self.user.settings, refused)
+        return refused
+
+    def _own_events(self) -> list[Mapping[str, Any]]:
+        with contextlib.suppress(Exception):  # a reflector that has not loaded; the cause is said without it
+            return list(self.events)
+        return []
+
+    def _expect_answer(self, attempt: Attempt) -> None:
+        """Refuse as well where the pod runs and its server never answers, which JupyterHub waits for after a start."""
+        server = self.server
+        wait_up = server.wait_up
+
+        async def answered(*args: Any, **options: Any) -> Any:
+            try:
+                return await wait_up(*args, **options)
+            except Exception as error:
+                silent = StartFailed(f"the server did not answer: {quote(str(error))}", user_message=SILENT)
+                raise self._refuse(attempt, silent) from error
+
+        server.wait_up = answered
+
+    async def get_pod_manifest(self) -> DecidedPod:
+        """The pod of the workspace that was chosen, from one grant that the backend itself confirmed."""
+        attempt = self._attempt
+        if attempt is None:
+            raise ServiceFault("a pod was asked for outside a start")
+        attempt.user = await user_of(self)
+        manifest = super().get_pod_manifest
+        made: list[Any] = []
+
+        async def make_pod(grant: Workspace) -> Mapping[str, Any]:
+            with self._as_granted(grant):
+                pod = await manifest()
+            if self.modify_pod_hook is not None:
+                pod = await _result(self.modify_pod_hook(self, pod))
+            made[:] = [pod]
+            return await self._document(pod)
+
+        manager = self.workspace_service.manager
+        provision = await manager.provision(attempt.user, attempt.decision.workspace, make_pod)
+        self.modify_pod_hook = None  # it has been called; KubeSpawner would call it after us
+        metadata = made[0].metadata
+        decided = provision.pod["metadata"]
+        metadata.labels = decided["labels"]
+        metadata.annotations = {**decided["annotations"], START_ANNOTATION: attempt.decision.request}
+        attempt.decision.versions = provision.grant.versions
+        attempt.decision.pod = metadata.name
+        attempt.provision = provision
+        # JSON in place of a model: the client sends it as it is.
+        attempt.pod = DecidedPod(api_version="v1", kind="Pod", metadata=metadata, spec=provision.pod["spec"])
+        return attempt.pod
+
+    @contextlib.contextmanager
+    def _as_granted(self, grant: Workspace) -> Iterator[None]:
+        """The spawner's traits as the grant says, for as long as KubeSpawner makes the pod from them."""
+        wanted = profiles.traits(grant)
+        before = {name: getattr(self, name) for name in wanted}
+        try:
+            for name, value in wanted.items():
+                setattr(self, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
+
+    async def _document(self, pod: Any) -> Mapping[str, Any]:
+        name = getattr(getattr(pod, "metadata", None), "name", None)
+        if name != self.pod_name:
+            raise ServiceFault(
+                f"modify_pod_hook answered with {quote(type(pod).__name__)} {quote(name)}; expected: the pod that it "
+                f"was given, {quote(self.pod_name)}"
+            )
+        if self.namespace != self.workspace_service.settings.namespace:
+            raise ServiceFault(
+                f"the pod would start in namespace {quote(self.namespace)}, the claims are in "
+                f"{quote(self.workspace_service.settings.namespace)}"
+            )
+        api = await self.workspace_service.manager.context.kube.api()
+        document = api.sanitize_for_serialization(pod)
+        assert isinstance(document, Mapping)  # noqa: S101 - what the client makes of an object
+        return document
+
+    async def create_pod(self, api: Any, namespace: str, pod: Any, **options: Any) -> Any:
+        """Create the pod of this start, and no other.
+
+        Raises:
+            ApiException: A pod of this name exists; KubeSpawner removes it and tries again.
+            WorkspaceManagerError: It may not be created, or the cluster did not take it.
+        """
+        attempt = self._attempt
+        if attempt is None or attempt.pod is None or pod is not attempt.pod:
+            raise ServiceFault("something creates a pod that is not the one that was decided on")
+        assert attempt.user is not None  # noqa: S101 - set with the pod
+        assert attempt.provision is not None  # noqa: S101 - set with the pod
+        manager = self.workspace_service.manager
+        attempt.provision = await engine.confirm_again(manager, attempt.user, attempt.provision)
+        attempt.tried = True
+        attempt.unanswered += 1
+        try:
+            created = await api.create_namespaced_pod(namespace, pod, **options)
+        except ApiException as error:
+            if (error.status or 500) < 500:
+                attempt.unanswered -= 1
+            if error.status == 409:
+                raise
+            raise pod_refused(error) from error
+        attempt.unanswered -= 1
+        attempt.decision.uid = created.metadata.uid
+        attempt.decision.allow()
+        return created
+
+    def _remove_what_is_left(self, attempt: Attempt) -> None:
+        """Remove the pod of a start that failed, also one that comes up after its creation was given up."""
+        if attempt.tried:
+            late = LATE_SECONDS if attempt.unanswered else 0.0
+            self.workspace_service.run(_remove(self.api, self.namespace, self.pod_name, attempt.decision.request, late))
+
+    async def delete_forever(self) -> None:
+        """Called when a user is deleted: their files are their workspaces' and stay."""
+        self._without_personal_claims()
+        await super().delete_forever()
+
+    async def _start_watching_pods(self, replace: bool = False) -> Any:
+        return await super()._start_watching_pods(replace=replace or self._gave_up(self.pod_reflector))
+
+    async def _start_watching_events(self, replace: bool = False) -> Any:
+        return await super()._start_watching_events(replace=replace or self._gave_up(self.event_reflector))
+
+    @staticmethod
+    def _gave_up(reflector: Any) -> bool:
+        """Whether a reflector, one for the whole hub, watches no more: after a longer outage it ends for good."""
+        if reflector is None:
+            return False
+        loaded, watching = reflector.first_load_future, reflector.watch_task
+        failed = loaded.done() and (loaded.cancelled() or loaded.exception() is not None)
+        return failed or (watching is not None and watching.done())
+
+
+def in_front_of(base: type, service: Service, pages: Pages) -> type:
+    """The class that a hub uses: ours in front of the one that is configured."""
+    bases = (WorkspaceSpawner,) if base is KubeSpawner else (WorkspaceSpawner, base)
+    own = {"workspace_service": service, "workspace_pages": pages}
+    return types.new_class("WorkspaceSpawner", bases, exec_body=lambda namespace: namespace.update(own))
+
+
+async def _remove(api: Any, namespace: str, name: str, request: str, late: float) -> None:
+    """Delete the pod that a request created, and no other of that name.
+
+    Args:
+        api: The client.
+        namespace: The pod's.
+        name: The pod's.
+        request: As in its annotation.
+        late: Seconds for which it may still come up.
+    """
+    until = monotonic() + max(late, LOOK_SECONDS)
+    while True:
+        with contextlib.suppress(Exception):  # away, or gone meanwhile: looked at again
+            pod = await api.read_namespaced_pod(name, namespace)
+            if (pod.metadata.annotations or {}).get(START_ANNOTATION) != request:
+                return
+            if pod.metadata.deletion_timestamp is None:
+                log.warning("Request %s: its pod %s is there all the same, and is deleted", request, quote(name))
+                options = V1DeleteOptions(preconditions=V1Preconditions(uid=pod.metadata.uid), grace_period_seconds=0)
+                await api.delete_namespaced_pod(name, namespace, body=options)
+        if monotonic() > until:
+            return
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _result(value: Any) -> Any:
+    return await value if inspect.isawaitable(value) else value
