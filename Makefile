@@ -22,8 +22,10 @@ HUB6 := .venv
 HUB4 := .venv-hub4
 # Files side by side: most of the time of a test is spent waiting.
 PARALLEL := --numprocesses 4 --dist loadfile
-e2e = TEST_KUBECONFIG='$(call named,KUBECONFIG)' $1/bin/python -m pytest --numprocesses 2 --dist loadfile tests/e2e --api=$(API_NAMED)
+e2e = TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $1/bin/python -m pytest --numprocesses 2 --dist loadfile tests/e2e --api=$(API_NAMED)
 CONTRACT := --numprocesses 4 workspace_managers/contract
+# Keeps the time of a part for the table of .ci/run.
+timed = .ci/timed $@
 IMAGE ?= jupyterhub-workspace-managers
 SOURCES := workspace_managers plugins hub_config image tests
 # Plugins that are distributions of their own, with tests of their own; there may be none.
@@ -48,7 +50,7 @@ test: system apiserver ## Everything, on both stacks (needs Go, or KUBEBUILDER_A
 	@$(MAKE) --jobs 2 --output-sync=target test-unit test-wheel test-legacy test-apiserver test-contract test-contract-server test-plugins
 	@$(MAKE) --jobs 2 --output-sync=target API=server test-e2e-hub6 test-e2e-hub4
 	@$(MAKE) test-faults test-bench image-test
-	@echo "Everything ran, on both stacks; nothing was left out."
+	@echo "Everything ran, on both stacks"
 
 .PHONY: test-fast
 test-fast: system test-unit test-contract test-plugins test-legacy ## As test, without the real kube-apiserver
@@ -58,31 +60,31 @@ test-fast: system test-unit test-contract test-plugins test-legacy ## As test, w
 
 .PHONY: test-unit
 test-unit: $(HUB6)/.test-installed $(HUB4)/.test-installed ## The unit tests, on both stacks
-	$(HUB6)/bin/python -m pytest $(PARALLEL) tests/unit
-	$(HUB4)/bin/python -m pytest $(PARALLEL) tests/unit
+	$(timed) $(HUB6)/bin/python -m pytest $(PARALLEL) tests/unit
+	$(timed) $(HUB4)/bin/python -m pytest $(PARALLEL) tests/unit
 
 .PHONY: test-contract
 test-contract: $(HUB6)/.test-installed $(HUB4)/.test-installed ## The contract on every installed plugin, and the contract itself
-	$(HUB6)/bin/python -m pytest --numprocesses 4 --dist worksteal tests/contract
-	$(HUB4)/bin/python -m pytest $(CONTRACT)
+	$(timed) $(HUB6)/bin/python -m pytest --numprocesses 4 --dist worksteal tests/contract
+	$(timed) $(HUB4)/bin/python -m pytest $(CONTRACT)
 
 .PHONY: test-contract-server
 test-contract-server: apiserver $(HUB6)/.test-installed $(HUB4)/.test-installed ## The contract on the real API server
-	$(HUB6)/bin/python -m tests.contract.on_server \
+	$(timed) $(HUB6)/bin/python -m tests.contract.on_server \
 		$(HUB6)/bin/python -m pytest $(CONTRACT) tests/contract/test_requests.py --then \
 		$(HUB4)/bin/python -m pytest $(CONTRACT)/test_installed.py::Test_lscsde tests/contract/test_requests.py
 
 .PHONY: apiserver
 apiserver: ## Build etcd and kube-apiserver for the tests, once (some minutes); prints their folder
-	@tests/apiserver/build
+	@$(timed) tests/apiserver/build
 
 .PHONY: test-apiserver
 test-apiserver: $(if $(call named,KUBECONFIG),,apiserver) $(HUB6)/.test-installed ## The real API server, and the embedded one held to it
-	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(HUB6)/bin/python -m pytest -rfE tests/apiserver
+	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(HUB6)/bin/python -m pytest -rfEs tests/apiserver
 
 .PHONY: test-bench
 test-bench: apiserver $(HUB6)/.test-installed ## A small run of the benchmark; no time is judged
-	$(HUB6)/bin/python -m pytest tests/benchmarks
+	$(timed) $(HUB6)/bin/python -m pytest tests/benchmarks
 
 .PHONY: bench
 bench: apiserver $(HUB6)/.test-installed ## Measure on the real API server, for docs/benchmarks (BINDINGS=10000: one size)
@@ -90,11 +92,11 @@ bench: apiserver $(HUB6)/.test-installed ## Measure on the real API server, for 
 
 .PHONY: faults
 faults: apiserver $(HUB6)/.test-installed ## Starts while everything fails (STARTS=10000, SEED= of a run to repeat)
-	$(HUB6)/bin/python -m tests.faults --starts $(STARTS) $(addprefix --seed ,$(SEED))
+	$(timed) $(HUB6)/bin/python -m tests.faults --starts $(STARTS) $(addprefix --seed ,$(SEED))
 
 .PHONY: test-faults
 test-faults: apiserver $(HUB6)/.test-installed ## 500 starts while everything fails, and what finds the mistakes of such a run
-	$(HUB6)/bin/python -m pytest tests/faults
+	$(timed) $(HUB6)/bin/python -m pytest tests/faults
 	@$(MAKE) --no-print-directory faults STARTS=500
 
 .PHONY: test-e2e
@@ -110,16 +112,16 @@ test-e2e-hub4: $(HUB4)/.test-installed $(SERVER)
 
 .PHONY: test-wheel
 test-wheel: $(HUB6)/.test-installed ## The wheel, from a fresh environment
-	$(HUB6)/bin/python -m pytest tests/wheel
+	$(timed) $(HUB6)/bin/python -m pytest tests/wheel
 
 .PHONY: test-plugins
 test-plugins: system $(HUB6)/.test-installed ## Plugins by others: the guide, what `new` writes, the example on PostgreSQL
-	$(HUB6)/bin/python -m pytest $(PARALLEL) tests/plugins
+	$(timed) $(HUB6)/bin/python -m pytest $(PARALLEL) tests/plugins
 
 .PHONY: test-legacy
 test-legacy: $(HUB6)/.test-installed ## The legacy plugin's own tests, and the checkout without it, where it is there
-	$(if $(SEPARATE),$(HUB6)/bin/python -m pytest $(PARALLEL) $(SEPARATE))
-	$(if $(SEPARATE),@.ci/without-legacy)
+	$(if $(SEPARATE),$(timed) $(HUB6)/bin/python -m pytest $(PARALLEL) $(SEPARATE))
+	$(if $(SEPARATE),$(timed) .ci/without-legacy)
 
 .PHONY: image
 image: ## The hub's image, with docker, podman or buildah (BASE=... is what it is built on)
@@ -127,16 +129,16 @@ image: ## The hub's image, with docker, podman or buildah (BASE=... is what it i
 
 .PHONY: image-test
 image-test: system apiserver $(HUB4)/.test-installed ## The image built on stand-ins for its bases, looked at, and run as the chart's hub
-	$(HUB4)/bin/python -m pytest tests/image
+	$(timed) $(HUB4)/bin/python -m pytest tests/image
 
 .PHONY: lint
 lint: $(HUB6)/.test-installed ## Style
-	$(HUB6)/bin/ruff check .
-	$(HUB6)/bin/ruff format --check .
+	$(timed) $(HUB6)/bin/ruff check .
+	$(timed) $(HUB6)/bin/ruff format --check .
 
 .PHONY: types
 types: $(HUB6)/.test-installed ## Types
-	$(HUB6)/bin/mypy $(SOURCES)
+	$(timed) $(HUB6)/bin/mypy $(SOURCES)
 
 .PHONY: format
 format: $(HUB6)/.test-installed ## Put the style right
@@ -160,9 +162,9 @@ $(HUB6)/.demo-installed: setup.cfg tests/stacks/hub6.txt
 	@touch $@
 
 $(HUB6)/.test-installed: setup.cfg tests/stacks/hub6.txt $(SEPARATE:=/setup.cfg)
-	@.ci/venv "$(PYTHON)" $(HUB6) tests/stacks/hub6.txt test $(SEPARATE)
+	@$(timed) .ci/venv "$(PYTHON)" $(HUB6) tests/stacks/hub6.txt test $(SEPARATE)
 	@touch $@ $(HUB6)/.demo-installed
 
 $(HUB4)/.test-installed: setup.cfg tests/stacks/hub4.txt $(SEPARATE:=/setup.cfg)
-	@.ci/venv "$(PYTHON)" $(HUB4) tests/stacks/hub4.txt test $(SEPARATE)
+	@$(timed) .ci/venv "$(PYTHON)" $(HUB4) tests/stacks/hub4.txt test $(SEPARATE)
 	@touch $@
