@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stacks import current
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -45,7 +47,7 @@ def fresh(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fresh") / "venv"
     for command in (
         (sys.executable, "-m", "venv", folder),
-        (folder / "bin/pip", "install", "--quiet", "-c", ROOT / "tests/stacks/hub6.txt", f"{wheel}[demo]"),
+        (folder / "bin/pip", "install", "--quiet", "-c", current().file, f"{wheel}[demo]"),
     ):
         done = run(*command)
         assert done.returncode == 0, done.stderr
