@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.SECONDEXPANSION:
 
 # These count only on the command line: in the environment, KUBECONFIG is the cluster that somebody works on.
 named = $(if $(filter command,$(origin $1)),$($1))
@@ -17,13 +18,23 @@ BINDINGS ?= 1000 10000 100000
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 
-# The newest stack, and the one of the image's base. Both are pinned to the last package.
-HUB6 := .venv
-HUB4 := .venv-hub4
+# A stack is a file of tests/stacks: the pins of a hub, and of all that it and the tests need. The newest is in .venv; what
+# is not about hubs runs on it alone.
+STACKS := $(basename $(notdir $(shell ls -v tests/stacks/*.txt)))
+NEWEST := $(lastword $(STACKS))
+OLDER := $(filter-out $(NEWEST),$(STACKS))
+# Those of a chart's release, by their first line: the image is built on its hub image.
+CHARTS := $(basename $(notdir $(shell grep --files-with-matches '^. chart ' $(STACKS:%=tests/stacks/%.txt))))
+venv = .venv$(addprefix -,$(filter-out $(NEWEST),$1))
+python = $(call venv,$1)/bin/python
+VENV := $(call venv,$(NEWEST))
+INSTALLED := $(foreach stack,$(STACKS),$(call venv,$(stack))/.test-installed)
 # Files side by side: most of the time of a test is spent waiting.
 PARALLEL := --numprocesses 4 --dist loadfile
-e2e = TEST_KUBECONFIG='$(call named,KUBECONFIG)' $1/bin/python -m pytest --numprocesses 2 --dist loadfile tests/e2e --api=$(API_NAMED)
 CONTRACT := --numprocesses 4 workspace_managers/contract
+suite = $(if $(filter $(NEWEST),$1),--numprocesses 4 --dist worksteal tests/contract,$(CONTRACT))
+# Keeps the time of a part for the table of .ci/run.
+timed = .ci/timed $@
 IMAGE ?= jupyterhub-workspace-managers
 SOURCES := workspace_managers plugins hub_config image tests
 # Plugins that are distributions of their own, with tests of their own; there may be none.
@@ -34,8 +45,8 @@ help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 .PHONY: demo
-demo: $(HUB6)/.demo-installed $(SERVER) ## A hub to sign in to, on an embedded cluster (PORT=9000 moves it, API=server is a real one)
-	@exec $(HUB6)/bin/$(if $(SERVER),python -m tests.apiserver.demo,workspace-managers demo) \
+demo: $(VENV)/.demo-installed $(SERVER) ## A hub to sign in to, on an embedded cluster (PORT=9000 moves it, API=server is a real one)
+	@exec $(VENV)/bin/$(if $(SERVER),python -m tests.apiserver.demo,workspace-managers demo) \
 		--port $(PORT) --state $(STATE) $(call option,KUBECONFIG,--kubeconfig) \
 		$(call option,NAMESPACE,--namespace) $(call option,NODE,--node) $(call option,HUB_HOST,--hub-host)
 
@@ -43,109 +54,111 @@ demo: $(HUB6)/.demo-installed $(SERVER) ## A hub to sign in to, on an embedded c
 demo-clean: ## Remove what the demo keeps: claims, their files, the hub's database
 	@if [ -d $(STATE) ]; then chmod -R u+w $(STATE) && rm -rf $(STATE); fi
 
+UNIT := $(STACKS:%=test-unit-%)
+SUITES := $(STACKS:%=test-contract-%)
+E2E := $(STACKS:%=test-e2e-%)
+IMAGES := $(CHARTS:%=image-test-%)
+
 .PHONY: test
-test: system apiserver ## Everything, on both stacks (needs Go, or KUBEBUILDER_ASSETS)
+test: system apiserver $(INSTALLED) ## Everything, on all stacks (needs Go, or KUBEBUILDER_ASSETS)
 	@$(MAKE) --jobs 2 --output-sync=target test-unit test-wheel test-legacy test-apiserver test-contract test-contract-server test-plugins
-	@$(MAKE) --jobs 2 --output-sync=target API=server test-e2e-hub6 test-e2e-hub4
+	@$(MAKE) --jobs 2 --output-sync=target API=server $(E2E)
 	@$(MAKE) test-faults test-bench image-test
-	@echo "Everything ran, on both stacks; nothing was left out."
+	@echo "Everything ran, on $(STACKS)"
 
 .PHONY: test-fast
-test-fast: system test-unit test-contract test-plugins test-legacy ## As test, without the real kube-apiserver
-	@$(MAKE) --jobs 2 --output-sync=target test-e2e-hub6 test-e2e-hub4 test-wheel
+test-fast: system $(INSTALLED) ## As test, without the real kube-apiserver
+	@$(MAKE) --jobs 2 --output-sync=target $(E2E) test-unit test-contract test-plugins test-legacy test-wheel
 	@echo "Left out: the real kube-apiserver, to which the embedded Kubernetes API is held, on which plugins keep the contract" \
 		"and the hub has only the rights that it needs; the fault run and the benchmark on it; the image. make test runs them."
 
-.PHONY: test-unit
-test-unit: $(HUB6)/.test-installed $(HUB4)/.test-installed ## The unit tests, on both stacks
-	$(HUB6)/bin/python -m pytest $(PARALLEL) tests/unit
-	$(HUB4)/bin/python -m pytest $(PARALLEL) tests/unit
+.PHONY: test-unit $(UNIT)
+test-unit: $(UNIT) ## The unit tests, on all stacks (test-unit-hub5: on one, as the others below)
+$(UNIT): test-unit-%: $$(call venv,$$*)/.test-installed
+	$(timed) $(call python,$*) -m pytest $(PARALLEL) tests/unit
 
-.PHONY: test-contract
-test-contract: $(HUB6)/.test-installed $(HUB4)/.test-installed ## The contract on every installed plugin, and the contract itself
-	$(HUB6)/bin/python -m pytest --numprocesses 4 --dist worksteal tests/contract
-	$(HUB4)/bin/python -m pytest $(CONTRACT)
+.PHONY: test-contract $(SUITES)
+test-contract: $(SUITES) ## The contract on every installed plugin, and the contract itself
+$(SUITES): test-contract-%: $$(call venv,$$*)/.test-installed
+	$(timed) $(call python,$*) -m pytest $(call suite,$*)
 
+# On the older stacks the plugin that ships, which is what their image has.
 .PHONY: test-contract-server
-test-contract-server: apiserver $(HUB6)/.test-installed $(HUB4)/.test-installed ## The contract on the real API server
-	$(HUB6)/bin/python -m tests.contract.on_server \
-		$(HUB6)/bin/python -m pytest $(CONTRACT) tests/contract/test_requests.py --then \
-		$(HUB4)/bin/python -m pytest $(CONTRACT)/test_installed.py::Test_lscsde tests/contract/test_requests.py
+test-contract-server: apiserver $(INSTALLED) ## The contract on the real API server
+	$(timed) $(VENV)/bin/python -m tests.contract.on_server \
+		$(VENV)/bin/python -m pytest $(CONTRACT) tests/contract/test_requests.py $(foreach stack,$(OLDER), \
+		--then $(call python,$(stack)) -m pytest $(CONTRACT)/test_installed.py::Test_lscsde tests/contract/test_requests.py)
 
 .PHONY: apiserver
 apiserver: ## Build etcd and kube-apiserver for the tests, once (some minutes); prints their folder
-	@tests/apiserver/build
+	@$(timed) tests/apiserver/build
 
 .PHONY: test-apiserver
-test-apiserver: $(if $(call named,KUBECONFIG),,apiserver) $(HUB6)/.test-installed ## The real API server, and the embedded one held to it
-	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(HUB6)/bin/python -m pytest -rfE tests/apiserver
+test-apiserver: $(if $(call named,KUBECONFIG),,apiserver) $(VENV)/.test-installed ## The real API server, and the embedded one held to it
+	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(VENV)/bin/python -m pytest -rfEs tests/apiserver
 
 .PHONY: test-bench
-test-bench: apiserver $(HUB6)/.test-installed ## A small run of the benchmark; no time is judged
-	$(HUB6)/bin/python -m pytest tests/benchmarks
+test-bench: apiserver $(VENV)/.test-installed ## A small run of the benchmark; no time is judged
+	$(timed) $(VENV)/bin/python -m pytest tests/benchmarks
 
 .PHONY: bench
-bench: apiserver $(HUB6)/.test-installed ## Measure on the real API server, for docs/benchmarks (BINDINGS=10000: one size)
-	@$(HUB6)/bin/python -m tests.benchmarks --output docs/benchmarks $(BINDINGS)
+bench: apiserver $(VENV)/.test-installed ## Measure on the real API server, for docs/benchmarks (BINDINGS=10000: one size)
+	@$(VENV)/bin/python -m tests.benchmarks --output docs/benchmarks $(BINDINGS)
 
 .PHONY: faults
-faults: apiserver $(HUB6)/.test-installed ## Starts while everything fails (STARTS=10000, SEED= of a run to repeat)
-	$(HUB6)/bin/python -m tests.faults --starts $(STARTS) $(addprefix --seed ,$(SEED))
+faults: apiserver $(VENV)/.test-installed ## Starts while everything fails (STARTS=10000, SEED= of a run to repeat)
+	$(timed) $(VENV)/bin/python -m tests.faults --starts $(STARTS) $(addprefix --seed ,$(SEED))
 
 .PHONY: test-faults
-test-faults: apiserver $(HUB6)/.test-installed ## 500 starts while everything fails, and what finds the mistakes of such a run
-	$(HUB6)/bin/python -m pytest tests/faults
+test-faults: apiserver $(VENV)/.test-installed ## 500 starts while everything fails, and what finds the mistakes of such a run
+	$(timed) $(VENV)/bin/python -m pytest tests/faults
 	@$(MAKE) --no-print-directory faults STARTS=500
 
-.PHONY: test-e2e
-test-e2e: system test-e2e-hub6 test-e2e-hub4 ## A real hub in a real browser, on both stacks (API=server: on the real API server)
-
-.PHONY: test-e2e-hub6
-test-e2e-hub6: $(HUB6)/.test-installed $(SERVER)
-	$(call e2e,$(HUB6))
-
-.PHONY: test-e2e-hub4
-test-e2e-hub4: $(HUB4)/.test-installed $(SERVER)
-	$(call e2e,$(HUB4))
+.PHONY: test-e2e $(E2E)
+test-e2e: system $(E2E) ## A real hub in a real browser, on all stacks (API=server: on the real API server)
+$(E2E): test-e2e-%: $$(call venv,$$*)/.test-installed $(SERVER)
+	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(call python,$*) -m pytest \
+		--numprocesses 2 --dist loadfile tests/e2e --api=$(API_NAMED)
 
 .PHONY: test-wheel
-test-wheel: $(HUB6)/.test-installed ## The wheel, from a fresh environment
-	$(HUB6)/bin/python -m pytest tests/wheel
+test-wheel: $(VENV)/.test-installed ## The wheel, from a fresh environment
+	$(timed) $(VENV)/bin/python -m pytest tests/wheel
 
 .PHONY: test-plugins
-test-plugins: system $(HUB6)/.test-installed ## Plugins by others: the guide, what `new` writes, the example on PostgreSQL
-	$(HUB6)/bin/python -m pytest $(PARALLEL) tests/plugins
+test-plugins: system $(VENV)/.test-installed ## Plugins by others: the guide, what `new` writes, the example on PostgreSQL
+	$(timed) $(VENV)/bin/python -m pytest $(PARALLEL) tests/plugins
 
 .PHONY: test-legacy
-test-legacy: $(HUB6)/.test-installed ## The legacy plugin's own tests, and the checkout without it, where it is there
-	$(if $(SEPARATE),$(HUB6)/bin/python -m pytest $(PARALLEL) $(SEPARATE))
-	$(if $(SEPARATE),@.ci/without-legacy)
+test-legacy: $(VENV)/.test-installed ## The legacy plugin's own tests, and the checkout without it, where it is there
+	$(if $(SEPARATE),$(timed) $(VENV)/bin/python -m pytest $(PARALLEL) $(SEPARATE))
+	$(if $(SEPARATE),$(timed) .ci/without-legacy)
 
 .PHONY: image
 image: ## The hub's image, with docker, podman or buildah (BASE=... is what it is built on)
 	@image/build --tag $(IMAGE) $(if $(BASE),--build-arg BASE=$(BASE))
 
-.PHONY: image-test
-image-test: system apiserver $(HUB4)/.test-installed ## The image built on stand-ins for its bases, looked at, and run as the chart's hub
-	$(HUB4)/bin/python -m pytest tests/image
+.PHONY: image-test $(IMAGES)
+image-test: $(IMAGES) ## The image built on stand-ins for its bases, looked at, and run as the chart's hub
+$(IMAGES): image-test-%: system apiserver $$(call venv,$$*)/.test-installed
+	$(timed) $(call python,$*) -m pytest tests/image
 
 .PHONY: lint
-lint: $(HUB6)/.test-installed ## Style
-	$(HUB6)/bin/ruff check .
-	$(HUB6)/bin/ruff format --check .
+lint: $(VENV)/.test-installed ## Style
+	$(timed) $(VENV)/bin/ruff check .
+	$(timed) $(VENV)/bin/ruff format --check .
 
 .PHONY: types
-types: $(HUB6)/.test-installed ## Types
-	$(HUB6)/bin/mypy $(SOURCES)
+types: $(VENV)/.test-installed ## Types
+	$(timed) $(VENV)/bin/mypy $(SOURCES)
 
 .PHONY: format
-format: $(HUB6)/.test-installed ## Put the style right
-	$(HUB6)/bin/ruff check --fix .
-	$(HUB6)/bin/ruff format .
+format: $(VENV)/.test-installed ## Put the style right
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
 
 .PHONY: wheel
-wheel: $(HUB6)/.test-installed ## dist/*.whl
-	$(HUB6)/bin/pip wheel --quiet --no-deps --wheel-dir dist .
+wheel: $(VENV)/.test-installed ## dist/*.whl
+	$(VENV)/bin/pip wheel --quiet --no-deps --wheel-dir dist .
 
 .PHONY: system
 system: ## The Debian packages that the tests need
@@ -153,16 +166,14 @@ system: ## The Debian packages that the tests need
 
 .PHONY: clean
 clean: ## Remove the environments and everything built
-	rm -rf $(HUB6) $(HUB4) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(INSTALLED:/.test-installed=) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
-$(HUB6)/.demo-installed: setup.cfg tests/stacks/hub6.txt
-	@.ci/venv "$(PYTHON)" $(HUB6) tests/stacks/hub6.txt demo
+$(VENV)/.demo-installed: setup.cfg tests/stacks/$(NEWEST).txt
+	@.ci/venv "$(PYTHON)" $(@D) tests/stacks/$(NEWEST).txt demo
 	@touch $@
 
-$(HUB6)/.test-installed: setup.cfg tests/stacks/hub6.txt $(SEPARATE:=/setup.cfg)
-	@.ci/venv "$(PYTHON)" $(HUB6) tests/stacks/hub6.txt test $(SEPARATE)
-	@touch $@ $(HUB6)/.demo-installed
-
-$(HUB4)/.test-installed: setup.cfg tests/stacks/hub4.txt $(SEPARATE:=/setup.cfg)
-	@.ci/venv "$(PYTHON)" $(HUB4) tests/stacks/hub4.txt test $(SEPARATE)
-	@touch $@
+$(VENV)/.test-installed: tests/stacks/$(NEWEST).txt
+$(OLDER:%=.venv-%/.test-installed): .venv-%/.test-installed: tests/stacks/%.txt
+$(INSTALLED): setup.cfg $(SEPARATE:=/setup.cfg)
+	@$(timed) .ci/venv "$(PYTHON)" $(@D) $(filter tests/stacks/%,$^) test $(SEPARATE)
+	@touch $@ $(if $(filter $(VENV),$(@D)),$(VENV)/.demo-installed)

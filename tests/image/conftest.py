@@ -1,19 +1,19 @@
-"""The image, built once for all tests of a run, and the real API server with a node that it is run on."""
+"""The image on the base of this stack, built once for all tests of a run, and the cluster that it is run on."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.apiserver.cluster import RealCluster
+from tests.image.hub import chart_values
 from tests.image.store import RESULTS, ROOT, Image, Store
+from tests.stacks import current
 from workspace_managers.devcluster.node import Node
 
 
@@ -36,7 +36,10 @@ def store() -> Iterator[Store]:
 
 @pytest.fixture(scope="session")
 def base(store: Store) -> Image:
-    return store.base("k8s-hub-3.2.1")
+    base_packages = current().base
+    if base_packages is None:
+        pytest.fail("No release of the chart has the hub of this stack: run this on another one.", pytrace=False)
+    return store.base(base_packages)
 
 
 @pytest.fixture(scope="session")
@@ -71,31 +74,8 @@ async def token(cluster: RealCluster) -> str:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def node(cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
-    tools = {"quay.io/jupyterhub/k8s-network-tools:3.2.1": ["true"]}
+    tools = {chart_values({})["singleuser"]["networkTools"]["image"]["name"]: ["true"]}
     node = Node(cluster.kubeconfig(), namespace=cluster.namespace, root=tmp_path_factory.mktemp("node"), images=tools)
     await node.start()
     yield node
     await node.stop()
-
-
-@pytest.fixture(scope="session")
-def newer_base(store: Store) -> Image:
-    """The stand-in for the newest release, on the Python that it has where the machine has one to copy."""
-    found = python_312()
-    if found is None:
-        print("No Python 3.12 here: the newer base is tried with Debian's own.")  # noqa: T201 - said aloud
-    return store.base("k8s-hub-4.3.1", found)
-
-
-def python_312() -> Path | None:
-    """The prefix of a Python 3.12 on this machine, on the path or one of pyenv's."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    for program in ("python3.12", *map(str, sorted(pyenv.glob("versions/3.12.*/bin/python3.12")))):
-        with suppress(OSError):
-            told = subprocess.run(
-                [program, "-c", "import sys; print(sys.base_prefix)"], capture_output=True, text=True, check=False
-            )
-            # A copy of /usr would bring all of the machine along.
-            if told.returncode == 0 and (prefix := Path(told.stdout.strip())) not in (Path("/usr"), Path("/usr/local")):
-                return prefix
-    return None

@@ -22,6 +22,7 @@ import yaml
 from tests.apiserver.cluster import RealCluster
 from tests.image.container import Mount, command
 from tests.image.store import RESULTS, ROOT, Image
+from tests.stacks import current
 from workspace_managers.devcluster import demo
 from workspace_managers.devcluster.node import tied
 
@@ -51,7 +52,7 @@ def merged(values: Values, over: Mapping[str, Any]) -> Values:
 
 def chart_values(over: Mapping[str, Any]) -> Values:
     """The chart's own values, then image/values.yaml, then some that an operator adds."""
-    values: Values = yaml.safe_load((CHART / "values.yaml").read_text())
+    values: Values = yaml.safe_load((CHART / "values.yaml").read_text().replace("RELEASE", str(current().chart)))
     return merged(merged(values, yaml.safe_load(VALUES.read_text())), over)
 
 

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.stacks import BASES, current
+
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "test-results" / "image"
+RESULTS = ROOT / "test-results" / "image" / str(current().chart)
 """What is left of a run for a person to look at."""
-BASES = Path(__file__).with_name("bases")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jupyterhub-workspace-managers" / "image"
 BUILD_SECONDS = 280
 _LAYERS = 200  # kept for the next run, which need not build them again
@@ -128,38 +129,36 @@ class Store:
         """One that is in the store."""
         return Image(name, json.loads(self._buildah("inspect", "--type", "image", name))["OCIv1"]["config"])
 
-    def base(self, release: str, python: Path | None = None) -> Image:
+    def base(self, packages: Path) -> Image:
         """The stand-in for a release of the chart's hub image, built where the store does not have it.
 
         Args:
-            release: Names the list of packages in the folder `bases`.
-            python: The prefix of the Python that it has; None is Debian's own.
+            packages: The list of what it has, named after the release.
         """
-        packages = BASES / f"{release}.txt"
-        inputs = (packages.read_text(), (BASES / "Dockerfile").read_text(), _DEBIAN, _LEFT_OUT, python)
+        inputs = (packages.read_text(), (BASES / "Dockerfile").read_text(), _DEBIAN, _LEFT_OUT)
+        release = packages.stem
         name = f"localhost/{release}:{hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]}"
         there = self._buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
         if name not in there:
-            self._build_base(name, packages, python)
+            self._build_base(name, packages)
             older = [other for other in there if other.startswith(f"localhost/{release}:")]
             if older:
                 self._buildah("rmi", "--force", *older)
         return self.image(name)
 
-    def _build_base(self, name: str, packages: Path, python: Path | None) -> None:
+    def _build_base(self, name: str, packages: Path) -> None:
+        pip = [sys.executable, "-m", "pip"]
         with tempfile.TemporaryDirectory(prefix=_CONTEXT, dir=self._folder) as folder:
             context = Path(folder)
             self._run("mmdebstrap", *_DEBIAN[1:], *_LEFT_OUT, _DEBIAN[0], str(context / "debian.tar"))
-            if python is None:
-                (context / "python").mkdir()
-            else:
-                left_out = shutil.ignore_patterns("site-packages", "test", "tests", "__pycache__", "*.a")
-                shutil.copytree(python, context / "python", symlinks=True, ignore=left_out)
-            version = "3.12" if python else "3.11"
-            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-            self._run(
-                *pip, "--python-version", version, "--requirement", str(packages), "--dest", str(context / "wheels")
-            )
+            wheels = context / "wheels"
+            # For the Python of that Debian, whichever runs this.
+            download = ["download", "--quiet", "--no-deps", "--python-version", "3.11", "--requirement", str(packages)]
+            self._run(*pip, *download, "--dest", str(wheels))
+            # One package has no wheel, and nothing to compile.
+            for source in wheels.glob("*.tar.gz"):
+                self._run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(source))
+                source.unlink()
             self.build_other(name, BASES / "Dockerfile", context)
 
     @contextlib.contextmanager

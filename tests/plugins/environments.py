@@ -15,8 +15,9 @@ import sysconfig
 import venv
 from pathlib import Path
 
+from tests.stacks import current
+
 ROOT = Path(__file__).parents[2]
-CONSTRAINTS = ROOT / "tests" / "stacks" / "hub6.txt"
 SECONDS = 180
 _PIP = '#!/bin/sh\nexec "$(dirname "$0")/python" -m pip --disable-pip-version-check "$@"\n'
 
@@ -58,7 +59,7 @@ class Environment:
 
     def install(self, *arguments: str | Path) -> None:
         """``pip install``, with the pinned versions."""
-        done = self.run("pip", "install", "--quiet", "--constraint", CONSTRAINTS, *arguments, cwd=ROOT)
+        done = self.run("pip", "install", "--quiet", "--constraint", current().file, *arguments, cwd=ROOT)
         assert done.returncode == 0, done.stdout
 
 

@@ -1,6 +1,6 @@
 """The pages, rendered as the hub does it: form.html in our environment, the others in the hub's own.
 
-The second half uses the templates of whichever JupyterHub is installed, so it holds on both stacks.
+The second half uses the templates of whichever JupyterHub is installed, so it holds on every stack.
 """
 
 from __future__ import annotations
