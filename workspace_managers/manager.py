@@ -18,10 +18,10 @@ from time import monotonic
 from typing import Any, ClassVar, TypeVar, final
 
 from . import access, forms, pods, storage
-from .errors import AccessDenied, BackendUnavailable, WorkspaceManagerError, quote
+from .errors import AccessDenied, BackendUnavailable, StorageRefused, WorkspaceManagerError, quote
 from .kube.claims import ensure_claims
 from .kube.client import Kube
-from .models import User, Volume, Workspace, wrong_fields
+from .models import User, Volume, Workspace
 from .settings import Settings
 
 INTERFACE_VERSION = 1
@@ -188,6 +188,8 @@ class WorkspaceManager(ABC):
         confirmed = await self._confirmed(user, name)
         answers = await self._ask("volumes_for", self.volumes_for(user, confirmed))
         volumes = self._checked("volumes_for", answers, Volume)
+        if problem := next(filter(None, (volume.problem() for volume in volumes)), None):
+            raise StorageRefused(f"a volume of workspace {quote(confirmed.name)} is wrong: {problem}", rule="S2")
         storage.check_volumes(confirmed.name, volumes)
         rebuilt = pods.rebuild(pod, confirmed, volumes)
         await ensure_claims(self.context.kube, self.context.settings, confirmed.name, volumes)
@@ -201,12 +203,20 @@ class WorkspaceManager(ABC):
 
     async def _confirmed(self, user: User, name: str) -> Workspace:
         answer = await self._ask("confirm", self.confirm(user, name))
-        return access.require_open(user, name, self._checked("confirm", [answer], Workspace), self.context.today())
+        (confirmed,) = self._checked("confirm", [answer], Workspace)
+        if problem := confirmed.problem():
+            raise AccessDenied(f"the workspace {quote(name)} is set aside: {problem}", rule="F3")
+        return access.require_open(user, name, [confirmed], self.context.today())
 
     async def _grants(self, user: User) -> list[Workspace]:
-        return self._checked(
-            "list_workspaces", await self._ask("list_workspaces", self.list_workspaces(user)), Workspace
-        )
+        answers = await self._ask("list_workspaces", self.list_workspaces(user))
+        right = []
+        for each in self._checked("list_workspaces", answers, Workspace):
+            if problem := each.problem():
+                self.context.log.warning("The workspace %s is set aside: %s", quote(each.name), problem)
+            else:
+                right.append(each)
+        return right
 
     async def _ask(self, method: str, answer: Awaitable[T]) -> T:
         try:
@@ -227,14 +237,10 @@ class WorkspaceManager(ABC):
             ) from error
 
     def _checked(self, method: str, answer: object, kind: type[Fact]) -> list[Fact]:
-        expected = f"{kind.__name__} objects"
         if isinstance(answer, Sequence) and not isinstance(answer, str | bytes):
             items = [item for item in answer if isinstance(item, kind)]
             if len(items) == len(answer):
-                wrong = next(((item, name) for item in items for name in wrong_fields(item, kind)), None)
-                if wrong is None:
-                    return items
-                answer, expected = wrong[0], f"another type in its field {wrong[1]}"
+                return items
         raise BackendUnavailable(
-            f"{type(self).__qualname__}.{method} answered with {quote(answer)}; expected: {expected}"
+            f"{type(self).__qualname__}.{method} answered with {quote(answer)}; expected: {kind.__name__} objects"
         )

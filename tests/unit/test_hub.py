@@ -343,8 +343,8 @@ async def test_pod_in_another_namespace_is_refused(spawner: Any, plugin: Plugin)
     [
         (None, {}),
         ({}, {}),
-        ({"oauth_user": {"groups": ["a"]}, "access_token": "secret"}, {"groups": ["a"]}),
-        ({"user": {"groups": ["b"]}}, {"groups": ["b"]}),
+        ({"oauth_user": {"groups": ["a"]}, "access_token": "secret"}, {"groups": ("a",)}),
+        ({"user": {"groups": ["b"]}}, {"groups": ("b",)}),
         ({"oauth_user": "text", "user": None}, {}),
     ],
     ids=["none", "empty", "oauth", "azure", "no-mapping"],
@@ -356,7 +356,7 @@ async def test_claims_of_this_login_reach_the_plugin(
     await spawner.auth_state_hook(spawner, {"oauth_user": {"groups": ["of an earlier login"]}})
     await spawner.auth_state_hook(spawner, auth_state)
     await spawner.options_form(spawner)
-    assert dict(plugin.asked[-1].claims) == claims
+    assert plugin.asked[-1].identity_claims == claims
 
 
 async def test_earlier_auth_state_hook_is_called(plugin: Plugin) -> None:

@@ -1,4 +1,4 @@
-"""The pages, rendered as the hub package and JupyterHub render them: form.html in our environment, the others in the hub's own.
+"""The pages, rendered as the hub package and JupyterHub render them: form.html in our environment, others in its own.
 
 The second half uses the templates of whichever JupyterHub is installed, so it holds on both stacks.
 """
@@ -86,7 +86,7 @@ class Page(HTMLParser):
 
 def card(slug: str = "cardio-outcomes", state: str = "open", **changes: object) -> Card:
     when = {
-        "open": "Open until 7 January 2030",
+        "open": "Open until the end of 7 January 2030",
         "future": "Opens 1 February 2027",
         "expired": "Expired 31 December 2024",
     }
@@ -187,7 +187,7 @@ def test_f2_the_label_is_the_title_and_the_rest_describes_it() -> None:
     described = str(radio.attributes["aria-describedby"]).split()
     assert set(described) <= set(identifiers)
     words = [next(e.text.strip() for e in page.elements if e.attributes.get("id") == one) for one in described]
-    assert words == ["Open until 7 January 2030", "Two\nlines", "CPU2 cores", "Memory4 GiB"]
+    assert words == ["Open until the end of 7 January 2030", "Two\nlines", "CPU2 cores", "Memory4 GiB"]
 
 
 @pytest.mark.parametrize(
@@ -225,7 +225,7 @@ def test_f2_closing_soon_stands_out() -> None:
     badges = [badge for badge in page.all("span") if "wm-badge" in str(badge.attributes.get("class"))]
     assert [("wm-badge-soon" in str(badge.attributes["class"]), badge.text) for badge in badges] == [
         (True, "Closes in 6 days"),
-        (False, "Open until 7 January 2030"),
+        (False, "Open until the end of 7 January 2030"),
     ]
 
 

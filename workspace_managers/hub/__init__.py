@@ -223,7 +223,7 @@ class _Hub:
             return ProvisionedPod(api_version="v1", kind="Pod", metadata=metadata, spec=rebuilt["spec"])
 
     def _user(self, spawner: Any) -> User:
-        return User.identify(spawner.user.name, self._claims.get(spawner))
+        return User.identify(spawner.user.name, self._claims.get(spawner, {}), scoped=self._settings.scoped_names)
 
     @contextlib.asynccontextmanager
     async def _question(self, spawner: Any, stage: str, workspace: object = None) -> AsyncIterator[Decision]:
