@@ -14,9 +14,9 @@ def workspace(name: str = "cardio", **changes: Any) -> Workspace:
     facts: dict[str, Any] = {
         "display_name": "Cardio outcomes",
         "description": "Outcomes after surgery",
-        "available_from": date(2026, 1, 1),
-        "expires": date(2026, 12, 31),
-        "grant_expires": date(2026, 12, 31),
+        "first_day": date(2026, 1, 1),
+        "last_day": date(2026, 12, 31),
+        "grant_last_day": date(2026, 12, 31),
         "image": "example/notebook:1.0",
     }
     return Workspace(name=name, **{**facts, **changes})

@@ -19,8 +19,7 @@ from .kube.cache import WatchCache
 from .kube.client import ApiError, Kube
 from .manager import INTERFACE_VERSION, WorkspaceManager
 from .models import Resources, User, Volume, Workspace
-from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_name
-from .pods import is_label
+from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_label, is_name
 from .quantities import quantity_value
 from .settings import Settings
 from .storage import check_volumes

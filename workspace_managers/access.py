@@ -1,7 +1,6 @@
 """Who may open what, and when: the one place where it is decided (rules A1 and A2).
 
-Always true here: functions from facts to an answer, with the moment passed in; no clock is read and nothing is
-fetched.
+Functions from facts to an answer, with the day passed in; no clock is read and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -42,22 +41,22 @@ def parse_day(value: object) -> date:
 
 
 def last_day(workspace: Workspace) -> date:
-    """The last day on which this grant opens its workspace: the earlier of the workspace's end and the grant's."""
-    return min(workspace.expires, workspace.grant_expires)
+    """The last day on which a grant opens its workspace: the earlier of the two."""
+    return min(workspace.last_day, workspace.grant_last_day)
 
 
 def availability(workspace: Workspace, today: date) -> Availability:
-    """Whether this grant opens its workspace on the day ``today`` (both ends are days of access)."""
+    """Whether this grant opens its workspace on the day ``today`` (first and last day are days of access)."""
     if today > last_day(workspace):
         return Availability.EXPIRED
-    if today < workspace.available_from:
+    if today < workspace.first_day:
         return Availability.FUTURE
     return Availability.OPEN
 
 
 def in_scope(user: User, name: str) -> bool:
     """Whether this session may see the workspace ``name`` at all."""
-    return bool(user.username) and (user.scope is None or user.scope == name.casefold())
+    return bool(user.username) and (user.scope is None or user.scope == name.lower())
 
 
 def best_grants(user: User, grants: Iterable[Workspace], today: date) -> dict[str, Workspace]:
@@ -90,7 +89,7 @@ def require_open(user: User, name: str, grants: Iterable[Workspace], today: date
     state = availability(grant, today)
     if state is Availability.OPEN:
         return grant
-    window = f"open from {grant.available_from} to {last_day(grant)}, today is {today}"
+    window = f"open from {grant.first_day} to {last_day(grant)}, today is {today}"
     raise AccessDenied(
         f"{quote(user.name)} may not open the workspace {quote(name)}: {window}",
         user_message=NOT_YET if state is Availability.FUTURE else None,

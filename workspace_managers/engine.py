@@ -7,17 +7,27 @@ never a user without workspaces (rule A4).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Any, ClassVar, Protocol, TypeVar
 
+import attrs
+
 from . import access, forms, pods, storage
 from .capabilities import IDENTITY_CLAIMS
 from .context import Context
-from .errors import AccessDenied, BackendUnavailable, NothingChosen, SignInAgain, WorkspaceManagerError, quote
+from .errors import (
+    AccessDenied,
+    BackendUnavailable,
+    NothingChosen,
+    SignInAgain,
+    StorageRefused,
+    WorkspaceManagerError,
+    quote,
+)
 from .kube.claims import ensure_claims
-from .models import User, Volume, Workspace, wrong_fields
+from .models import User, Volume, Workspace
 
 ANSWER_SECONDS = 30.0
 """How long a plugin may take for one answer before it counts as unavailable."""
@@ -69,9 +79,8 @@ async def build_form(plugin: Plugin, user: User) -> forms.Form:
     Raises:
         BackendUnavailable: The plugin could not answer.
     """
-    grants = _checked(
-        plugin, "list_workspaces", await _ask(plugin, "list_workspaces", plugin.list_workspaces(user)), Workspace
-    )
+    answers = await _ask(plugin, "list_workspaces", plugin.list_workspaces(user))
+    grants = list(_right(plugin, _checked(plugin, "list_workspaces", answers, Workspace)))
     today = plugin.context.today()
     form = forms.build_form(access.best_grants(user, grants, today).values(), today)
     return replace(form, sign_in_again=_may_be_missing(plugin, user))
@@ -95,8 +104,10 @@ async def confirm(plugin: Plugin, user: User, name: object) -> Workspace:
         raise NothingChosen(f"{quote(user.name)} asked for a start without choosing a workspace")
     try:
         answer = await _ask(plugin, "confirm", plugin.confirm(user, name))
-        grants = _checked(plugin, "confirm", [answer], Workspace)
-        return access.require_open(user, name, grants, plugin.context.today())
+        (grant,) = _checked(plugin, "confirm", [answer], Workspace)
+        if problem := grant.problem():
+            raise AccessDenied(f"the workspace {quote(name)} is set aside: {problem}", rule="F3")
+        return access.require_open(user, name, [grant], plugin.context.today())
     except AccessDenied as error:
         if error.rule == AccessDenied.default_rule and _may_be_missing(plugin, user):
             raise SignInAgain(f"{error}, and the identity claims of {quote(user.name)} are unknown") from error
@@ -118,6 +129,8 @@ async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod)
         volumes = _checked(
             plugin, "volumes_for", await _ask(plugin, "volumes_for", plugin.volumes_for(user, grant)), Volume
         )
+        if problem := next(filter(None, (volume.problem() for volume in volumes)), None):
+            raise StorageRefused(f"a volume of workspace {quote(grant.name)} is wrong: {problem}")
         storage.check_volumes(grant.name, volumes)
         pod = pods.rebuild(await make_pod(grant), grant, volumes)
         await ensure_claims(plugin.context.kube, plugin.context.settings, grant.name, volumes)
@@ -159,7 +172,7 @@ def _may_be_missing(plugin: Plugin, user: User) -> bool:
 
 def same_terms(one: Workspace, other: Workspace) -> bool:
     """Whether two grants say the same; versions alone change with each write of a status, ours among them."""
-    return replace(one, versions={}) == replace(other, versions={})
+    return attrs.evolve(one, versions={}) == attrs.evolve(other, versions={})
 
 
 class Lifecycle:
@@ -220,6 +233,15 @@ def _retrieved(attempt: asyncio.Task[None]) -> None:
         attempt.exception()
 
 
+def _right(plugin: Plugin, grants: Iterable[Workspace]) -> Iterator[Workspace]:
+    """Those whose facts are right; the others are set aside by name, and hide none (rule F3)."""
+    for grant in grants:
+        if problem := grant.problem():
+            plugin.context.log.warning("The workspace %s is set aside: %s", quote(grant.name, 80), problem)
+        else:
+            yield grant
+
+
 async def _ask(plugin: Plugin, method: str, answer: Awaitable[T]) -> T:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
@@ -240,14 +262,10 @@ async def _ask(plugin: Plugin, method: str, answer: Awaitable[T]) -> T:
 
 
 def _checked(plugin: Plugin, method: str, answer: object, kind: type[Fact]) -> list[Fact]:
-    expected = f"{kind.__name__} objects"
     if isinstance(answer, Sequence) and not isinstance(answer, str | bytes):
         items = [item for item in answer if isinstance(item, kind)]
         if len(items) == len(answer):
-            wrong = next(((item, name) for item in items for name in wrong_fields(item, kind)), None)
-            if wrong is None:
-                return items
-            answer, expected = wrong[0], f"another type in its field {wrong[1]}"
+            return items
     raise BackendUnavailable(
-        f"{type(plugin).__qualname__}.{method} answered with {quote(answer)}; expected: {expected}"
+        f"{type(plugin).__qualname__}.{method} answered with {quote(answer)}; expected: {kind.__name__} objects"
     )

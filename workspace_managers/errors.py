@@ -1,12 +1,15 @@
 """What can go wrong, and who reads which part of it.
 
-Always true here: ``str(error)`` is for the log, bounded and free of secrets; ``user_message`` is a plain sentence
-for the person in front of the page, and names nothing that is not theirs (rule A4).
+``str(error)`` is for the log, bounded and free of secrets; ``user_message`` is a plain sentence for the person in front
+of the page, and names nothing that is not theirs (rule A4); ``rule`` is a number of ``rules.RULES``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
+
+from .rules import RULES
 
 LOG_LIMIT = 200
 NO_DATA_LOST = "Nothing that you have saved is lost."
@@ -25,20 +28,35 @@ class WorkspaceManagerError(Exception):
     Args:
         message: For the log: what was found, what is accepted, what to do next.
         user_message: For the user; the class has a sentence of its own when it is left out.
-        rule: The number of the rule that refused, such as ``A1``, for the audit line; the class has one of its own.
+        rule: The number of the rule that refused, such as ``A1``, for the audit line; the class has one of its own,
+            or none (an empty text) where nothing was refused.
 
     Attributes:
         outcome: The word for it in the audit line and in metrics; each class has its own.
+
+    Raises:
+        ValueError: There is no such rule; for a class, when it is defined with another ``default_rule``.
     """
 
     outcome = "failed"
     default_rule = ""
     default_user_message = f"Something went wrong. {NO_DATA_LOST} Please tell the people who run this service."
 
+    def __init_subclass__(cls, **others: Any) -> None:
+        super().__init_subclass__(**others)
+        if cls.default_rule:
+            _known(cls.default_rule)
+
     def __init__(self, message: str, *, user_message: str | None = None, rule: str | None = None) -> None:
         super().__init__(message)
         self.user_message = user_message or self.default_user_message
-        self.rule = rule or self.default_rule
+        self.rule = self.default_rule if rule is None else _known(rule)
+
+
+def _known(rule: str) -> str:
+    if rule not in RULES:
+        raise ValueError(f"{quote(rule, 40)} is not the number of a rule; accepted: {', '.join(RULES)}")
+    return rule
 
 
 class ConfigurationError(WorkspaceManagerError):

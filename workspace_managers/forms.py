@@ -1,12 +1,13 @@
 """What the spawn form shows: workspaces as cards, in words (rules F1 and F2).
 
-Always true here: pure data in, pure data out. Texts are still the authors' own: the template that prints a card
-escapes them, and nothing here makes HTML.
+Data in, data out. Texts are still the authors' own: the template that prints a card escapes them, and nothing here
+makes HTML.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
@@ -16,11 +17,12 @@ from .access import Availability, availability, last_day
 from .models import Workspace
 
 CLOSING_SOON_DAYS = 14
-DISPLAY_LIMIT = 200
-DESCRIPTION_LIMIT = 5000
 STANDARD = "standard"
 # Control characters, halves of characters, and bidirectional overrides, which let one title pass for another.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Letters and symbols of Unicode that show nothing: fillers of Hangul, the empty Braille pattern, a note without a head,
+# and the place of an object.
+_BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159\ufffc")
 _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
@@ -34,7 +36,7 @@ class Card:
 
     Attributes:
         slug: The value that choosing it sends: the workspace's name.
-        title: Display name, or the name where that is blank.
+        title: Display name, or the name where that shows nothing.
         description: Free text; line breaks are the author's.
         image: Container image.
         cpu: CPU in words.
@@ -90,7 +92,7 @@ def build_form(workspaces: Iterable[Workspace], today: date) -> Form:
 
     def place(workspace: Workspace) -> tuple[int, date, str, str]:
         state = availability(workspace, today)
-        opens = workspace.available_from if state is Availability.FUTURE else date.min
+        opens = workspace.first_day if state is Availability.FUTURE else date.min
         return _ORDER[state], opens, workspace.display_name.casefold(), workspace.name
 
     return Form(tuple(_card(workspace, today) for workspace in sorted(workspaces, key=place)))
@@ -102,9 +104,9 @@ def _card(workspace: Workspace, today: date) -> Card:
     asked = {**workspace.resources.requests, **workspace.resources.limits}
     return Card(
         slug=workspace.name,
-        title=_clean(workspace.display_name, DISPLAY_LIMIT) or workspace.name,
-        description=_clean(workspace.description, DESCRIPTION_LIMIT, keep="\n"),
-        image=_clean(workspace.image, DISPLAY_LIMIT),
+        title=title(workspace),
+        description=_clean(workspace.description, keep="\n"),
+        image=workspace.image,
         cpu=quantities.cores_in_words(asked["cpu"]) if "cpu" in asked else STANDARD,
         memory=quantities.memory_in_words(asked["memory"]) if "memory" in asked else STANDARD,
         folder=workspace.name,
@@ -118,9 +120,9 @@ def _when(state: Availability, workspace: Workspace, days_left: int) -> str:
     if state is Availability.EXPIRED:
         return f"Expired {in_words(last_day(workspace))}"
     if state is Availability.FUTURE:
-        return f"Opens {in_words(workspace.available_from)}"
+        return f"Opens {in_words(workspace.first_day)}"
     if days_left > CLOSING_SOON_DAYS:
-        return f"Open until {in_words(last_day(workspace))}"
+        return f"Open until the end of {in_words(last_day(workspace))}"
     return {0: "Closes today", 1: "Closes tomorrow"}.get(days_left, f"Closes in {days_left} days")
 
 
@@ -129,9 +131,19 @@ def in_words(day: date) -> str:
     return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
 
 
-def _clean(text: str, limit: int, keep: str = "") -> str:
-    if len(text) <= limit and text.isprintable():
+def title(workspace: Workspace) -> str:
+    """What a workspace is called on a page: its title, or its name where the title shows nothing."""
+    cleaned = _clean(workspace.display_name)
+    return cleaned if _shows_something(cleaned) else workspace.name
+
+
+def _shows_something(text: str) -> bool:
+    # Neither blanks nor marks, and nothing that has no form of its own: that may be a box, or nothing at all.
+    return any(unicodedata.category(each)[0] in "LNPS" and each not in _BLANKS for each in text)
+
+
+def _clean(text: str, keep: str = "") -> str:
+    if text.isprintable():
         return text.strip()  # as most are; what follows would cost more than all else of a form
     lines = re.sub(r"\n{3,}", "\n\n", text.replace("\r\n", "\n").replace("\r", "\n"))
-    shown = _HIDDEN.sub(lambda found: found[0] if found[0] in keep else " ", lines[: limit + 1])
-    return shown.strip() if len(shown) <= limit else shown[:limit].strip() + "…"
+    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else " ", lines).strip()

@@ -1,8 +1,7 @@
-"""Names that Kubernetes accepts, made from names that people and workspaces have (rule S4).
+"""Names and labels that Kubernetes accepts, and names made from those that people and workspaces have (rule S4).
 
-Always true here: the same name in gives the same name out, and whatever had to be changed carries a hash of the
-whole. Which workspace a claim belongs to is never read from its name alone: the owner annotation tells
-(``kube.claims``).
+The same name in gives the same name out, and whatever had to be changed carries a hash of the whole. Which workspace a
+claim belongs to is never read from its name alone: the owner annotation tells (``kube.claims``).
 """
 
 from __future__ import annotations
@@ -17,12 +16,25 @@ HOME = "/home/jovyan"
 LABEL_LIMIT = 63
 NAME_LIMIT = 253
 _HASH_LENGTH = 10
+_LABEL_NAME = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 
 
 def is_name(value: object) -> bool:
     """Whether Kubernetes takes this as the name of a workspace or a claim (a DNS-1123 subdomain)."""
     return isinstance(value, str) and len(value) <= NAME_LIMIT and bool(_SUBDOMAIN.fullmatch(value))
+
+
+def is_label(key: object, value: object) -> bool:
+    """Whether Kubernetes takes this as a label: at most 63 characters a part, the prefix a DNS name."""
+    if not isinstance(key, str) or not isinstance(value, str):
+        return False
+    prefix, slash, name = key.rpartition("/")
+    return (
+        (not slash or is_name(prefix))
+        and bool(_LABEL_NAME.fullmatch(name))
+        and (not value or bool(_LABEL_NAME.fullmatch(value)))
+    )
 
 
 def _shortened(value: str, original: str, limit: int) -> str:

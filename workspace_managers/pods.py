@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import copy
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .checks import RESERVED_DOMAINS
 from .errors import StorageRefused, quote
 from .models import Volume, Workspace
-from .names import is_name, label_value, volume_name
+from .names import label_value, volume_name
 from .storage import overlap
 
 NOTEBOOK = "notebook"
@@ -27,10 +27,8 @@ VERSIONS_ANNOTATION = "workspace-managers/versions"
 # Every other kind can hold files that outlive the pod, or reach the node's own; a kind that we do not know can too.
 PASSING_KINDS = frozenset({"configMap", "secret", "emptyDir", "projected", "downwardAPI"})
 # NetworkPolicies of the Helm chart let a pod with these labels reach the proxy's and the hub's own API.
-_RESERVED_LABEL_DOMAINS = ("hub.jupyter.org/", "app.kubernetes.io/", "workspace-managers/")
 _RESERVED_LABELS = frozenset({"app", "component", "release", "chart", "heritage", WORKSPACE_LABEL})
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
-_LABEL_NAME = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)", re.ASCII)
 
 
 def rebuild(pod: Mapping[str, Any], workspace: Workspace, volumes: Sequence[Volume]) -> dict[str, Any]:
@@ -106,19 +104,7 @@ def _label(metadata: dict[str, Any], workspace: Workspace) -> None:
 
 def is_reserved_label(key: str) -> bool:
     """Whether a label is the hub's own: what finds its pods, and what the chart's network policies open doors by."""
-    return key in _RESERVED_LABELS or key.startswith(_RESERVED_LABEL_DOMAINS)
-
-
-def is_label(key: object, value: object) -> bool:
-    """Whether Kubernetes takes this as a label: at most 63 characters a part, the prefix a DNS name."""
-    if not isinstance(key, str) or not isinstance(value, str):
-        return False
-    prefix, slash, name = key.rpartition("/")
-    return (
-        (not slash or is_name(prefix))
-        and bool(_LABEL_NAME.fullmatch(name))
-        and (not value or bool(_LABEL_NAME.fullmatch(value)))
-    )
+    return key in _RESERVED_LABELS or key.startswith(RESERVED_DOMAINS)
 
 
 def _run(notebook: dict[str, Any], workspace: Workspace) -> None:

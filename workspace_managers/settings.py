@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .checks import ACCESS_MODES, access_modes_problem
 from .errors import ConfigurationError, quote
 from .names import is_name
 from .quantities import quantity_value
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
@@ -39,13 +39,8 @@ def _access_modes(text: str) -> tuple[str, ...]:
     modes = tuple(part.strip() for part in text.split(","))
     if "" in modes:
         raise ValueError("has an empty entry")
-    unknown = [mode for mode in modes if mode not in ACCESS_MODES]
-    if unknown:
-        raise ValueError(f"names {', '.join(map(quote, unknown[:4]))}, which Kubernetes does not know")
-    if len(set(modes)) < len(modes):
-        raise ValueError("names an access mode twice")
-    if "ReadWriteOncePod" in modes and len(modes) > 1:
-        raise ValueError("puts ReadWriteOncePod beside another access mode, which Kubernetes refuses")
+    if problem := access_modes_problem(modes):
+        raise ValueError(problem)
     return modes
 
 
@@ -71,6 +66,12 @@ def _timezone(text: str) -> zoneinfo.ZoneInfo:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
         # Upper and lower case count where the zones are files; a folder such as "Europe" is an OSError.
         raise ValueError("is no time zone of this machine's time zone database") from error
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("is neither true nor false")
+    return text == "true"
 
 
 def _namespace(text: str) -> str:
@@ -179,6 +180,14 @@ VARIABLES: tuple[Variable, ...] = (
         "UTC",
         _timezone,
     ),
+    Variable(
+        "WORKSPACE_SCOPED_NAMES",
+        "scoped_names",
+        "Whether `heart\\alice` is alice, in the workspace heart alone; if not, it is one name, with its domain.",
+        "true or false",
+        "true",
+        _flag,
+    ),
     NAMESPACE,
 )
 """Every variable that is read, in the order in which it is documented."""
@@ -195,6 +204,7 @@ class Settings:
         capacity: Size of new claims, a Kubernetes quantity such as ``10Gi``.
         start_timeout: Seconds.
         timezone: Where days begin and end (rule A1).
+        scoped_names: Whether a backslash in a person's name ends a workspace's, for ``User.identify`` (rule A2).
         namespace: The hub's own.
     """
 
@@ -204,6 +214,7 @@ class Settings:
     capacity: str
     start_timeout: int
     timezone: zoneinfo.ZoneInfo
+    scoped_names: bool
     namespace: str
 
     @classmethod
@@ -235,7 +246,11 @@ class Settings:
 
     def as_environ(self) -> dict[str, str]:
         """The environment that gives these settings, defaults written out."""
-        texts = {"access_modes": ",".join(self.access_modes), "timezone": self.timezone.key}
+        texts = {
+            "access_modes": ",".join(self.access_modes),
+            "timezone": self.timezone.key,
+            "scoped_names": str(self.scoped_names).lower(),
+        }
         return {v.name: texts.get(v.field) or str(getattr(self, v.field)) for v in VARIABLES}
 
 

@@ -36,6 +36,8 @@ def check_volumes(workspace: str, volumes: Sequence[Volume]) -> None:
     reasons = [*_workspace_reasons(workspace), *_path_reasons([volume.mount_path for volume in volumes])]
     for volume in volumes:
         reasons += _claim_reasons(volume)
+    claims = [volume.claim for volume in volumes]
+    reasons += [f"it mounts {quote(claim)} twice" for claim in dict.fromkeys(claims) if claims.count(claim) > 1]
     if reasons:
         raise StorageRefused(f"workspace {quote(workspace)}: " + "; ".join(reasons))
 

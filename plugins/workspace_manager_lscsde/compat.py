@@ -15,7 +15,7 @@ Seen in 0.1.14 not to be, and worked round:
 - ``VirtualMachineWorkspaceSpec`` wants ``maxHosts``, as a number; in the resource it may be missing, or a string such
   as ``50%``. That would refuse a workspace for its other half, so that half is not shown to the model.
 - ``resources`` and ``nodeSelector`` are ``TypedDict`` classes without a field, and a toleration is a model without one:
-  nothing in them is checked. They are read from the JSON (``pod_fields``).
+  nothing in them is checked. They are read from the JSON (``resources``).
 - Dates are any text, and every field may be null: ``resources`` checks both.
 - ``KubernetesMetadata`` has no ``deletionTimestamp`` and makes up a namespace: metadata is read from the JSON.
 - Models are filled by alias only and ignore what they do not know, so ``AnalyticsWorkspaceStatus(status_text=...)``

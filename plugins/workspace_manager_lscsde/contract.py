@@ -1,7 +1,7 @@
 """The plugin's contract: its world, made of raw custom resources on the API server.
 
-Always true here: only the contract imports this module, and it writes what an operator would write, never through the
-plugin or its library.
+Only the contract imports this module, and it writes what an operator would write, never through the plugin or its
+library.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import date
+from datetime import date, timedelta
 
 from workspace_managers import ApiError, BackendUnavailable
 from workspace_managers.contract import (
@@ -44,8 +44,8 @@ class LscsdeWorld(World):
         self,
         name: str,
         *,
-        available_from: date,
-        expires: date,
+        first_day: date,
+        last_day: date,
         display_name: str,
         description: str,
         image: str,
@@ -55,15 +55,15 @@ class LscsdeWorld(World):
         spec = {
             "displayName": display_name,
             "description": description,
-            "validity": {"availableFrom": str(available_from), "expires": str(expires)},
+            "validity": {"availableFrom": str(first_day), "expires": _expires(last_day)},
             "jupyterWorkspace": {"image": image, "nodeSelector": dict(node_selector)},
         }
         await self._put(WORKSPACES, name, spec)
 
-    async def grant(self, username: str, workspace: str, expires: date) -> None:
+    async def grant(self, username: str, workspace: str, last_day: date) -> None:
         """Write a binding, by the username alone."""
-        digest = hashlib.sha256(f"{username} {workspace} {expires}".encode()).hexdigest()[:20]
-        spec = {"workspace": workspace, "username": username, "expires": str(expires)}
+        digest = hashlib.sha256(f"{username} {workspace} {last_day}".encode()).hexdigest()[:20]
+        spec = {"workspace": workspace, "username": username, "expires": _expires(last_day)}
         await self._put(BINDINGS, f"binding-{digest}", spec)
 
     async def revoke(self, username: str, workspace: str) -> None:
@@ -120,6 +120,11 @@ class LscsdeContract(WorkspaceManagerContract):
 
     manager_class = LscsdeWorkspaceManager
     world = LscsdeWorld
+
+
+def _expires(last_day: date) -> str:
+    """The day on which access is over."""
+    return str(last_day + timedelta(days=1))
 
 
 def _is_ours(seen: Seen) -> bool:

@@ -30,7 +30,7 @@ from workspace_managers import (
 )
 
 from .compat import BINDINGS, WORKSPACES, Kind, get_object
-from .matching import claim_keys
+from .matching import identity_keys
 from .refused import Refused, Trouble
 from .resources import (
     Binding,
@@ -113,12 +113,12 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         if not candidates:
             raise AccessDenied(f"{quote(user.name)} has no binding for the workspace {quote(name)}")
         # The grant that lasts longest is the one that counts, so it is asked for first.
-        candidates.sort(key=lambda binding: binding.expires, reverse=True)
+        candidates.sort(key=lambda binding: binding.last_day, reverse=True)
         first, rest = candidates[:BINDINGS_AT_ONCE], candidates[BINDINGS_AT_ONCE:]
         raw, *answers = await _together(self._read(WORKSPACES, name), *(self._read(BINDINGS, b.name) for b in first))
         bound = self._still_granted(user, name, answers)
         today = self.context.today()
-        while rest and not any(binding.expires >= today for binding in bound):
+        while rest and not any(binding.last_day >= today for binding in bound):
             first, rest = rest[:BINDINGS_AT_ONCE], rest[BINDINGS_AT_ONCE:]
             bound += self._still_granted(user, name, await _together(*(self._read(BINDINGS, b.name) for b in first)))
         if not bound:
@@ -176,7 +176,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         """The bindings that grant this user something that this session may see, as the cache has them."""
         if not user.username:
             return []
-        keys = (user.username, FOR_ALL, *claim_keys(user.identity_claims or {}))
+        keys = (user.username, FOR_ALL, *identity_keys(user.identity_claims))
         # The keys only find them, some more than once; whether a binding grants anything is decided here.
         found = {binding.name: binding for key in keys for binding in await self._bindings.by_key(key)}
         return [each for each in found.values() if in_scope(user, each.workspace) and each.grants(user)]
@@ -294,6 +294,8 @@ def _workspace_problems(workspaces: Mapping[str, WorkspaceRecord | SetAside]) ->
             if record.trouble is not Trouble.NOT_FOR_JUPYTER:
                 yield f"{shown}: {record.reason}"
             continue
+        if record.without_claim:
+            yield f"{shown}: spec.jupyterWorkspace.additionalStorage: {record.without_claim} without a claim, left out"
         for storage in record.storage:
             others = sorted(users[storage.claim] - {record.name})
             if others and storage.claim != default_claim(record.name):

@@ -1,8 +1,8 @@
-"""Which users the ``claims`` of a binding hold for.
+"""Which users the ``claims`` of a binding hold for: what it wants of their identity claims.
 
-Always true here: what is not certain grants nothing. A claim that the user has not, or that is neither text nor a list,
-holds for no operator, ``NOT EQUALS`` and ``NOT IN`` included: an identity provider that stops sending a claim must not
-open anything. Texts are compared whole and exactly, as the provider sent them.
+What is not certain grants nothing (rule A2). An identity claim that the user has not, that is neither text nor a list,
+or that is not known now holds for no operator, ``NOT EQUALS`` and ``NOT IN`` included: an identity provider that stops
+sending one must not open anything. Texts are compared whole and exactly, as the provider sent them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .refused import Refused
 
 
 class Operator(Enum):
-    """How a claim and a value are compared; the value is the resource's own word."""
+    """How an identity claim and a value are compared; the value is the resource's own word."""
 
     EQUALS = "EQUALS"
     NOT_EQUALS = "NOT EQUALS"
@@ -35,7 +35,7 @@ class Rule:
     """One item of a binding's ``claims``.
 
     Attributes:
-        claim: Name of the identity provider's claim, whole: no path into a nested one.
+        claim: Name of the identity claim, whole: no path into a nested one.
         operator: How it is compared.
         values: What it is compared with: the one value of ``EQUALS``, the items of an ``IN`` list.
     """
@@ -45,12 +45,12 @@ class Rule:
     values: frozenset[str]
 
     def keys(self) -> list[str]:
-        """One of these is among the ``claim_keys`` of everybody whom it holds for; none where that cannot be said."""
+        """One of these is among the ``identity_keys`` of all whom it holds for; none where that cannot be said."""
         return [] if self.operator in _NEGATIONS else [_key(self.claim, value) for value in self.values]
 
-    def holds(self, claims: Mapping[str, Any]) -> bool:
-        """Whether it holds for a user with these claims."""
-        items = _items(claims.get(self.claim))
+    def holds(self, identity_claims: Mapping[str, Any] | None) -> bool:
+        """Whether it holds for a user with these identity claims; None where they are not known."""
+        items = None if identity_claims is None else _items(identity_claims.get(self.claim))
         if items is None:
             return False
         has_one = any(isinstance(item, str) and item in self.values for item in items)
@@ -60,9 +60,10 @@ class Rule:
         return has_one
 
 
-def claim_keys(claims: Mapping[str, Any]) -> set[str]:
+def identity_keys(identity_claims: Mapping[str, Any] | None) -> set[str]:
     """What bindings are looked for by, for a user with these claims; a key in common does not yet make a rule hold."""
-    return {_key(name, item) for name, found in claims.items() for item in _items(found) or () if isinstance(item, str)}
+    found = (identity_claims or {}).items()
+    return {_key(name, item) for name, items in found for item in _items(items) or () if isinstance(item, str)}
 
 
 def _key(claim: str, value: str) -> str:
@@ -70,7 +71,7 @@ def _key(claim: str, value: str) -> str:
 
 
 def _items(found: object) -> list[Any] | tuple[Any, ...] | None:
-    """The items of a claim; None where it is missing, or neither text nor a list."""
+    """The items of an identity claim; None where it is missing, or neither text nor a list."""
     if isinstance(found, str):
         return [found]
     return found if isinstance(found, list | tuple) else None
@@ -80,7 +81,7 @@ def read_rule(name: str | None, operator: str | None, value: str | None) -> Rule
     """Read one item of ``claims``.
 
     Args:
-        name: The claim.
+        name: The identity claim.
         operator: One of the four, in capitals.
         value: The value; for ``IN`` and ``NOT IN`` a comma-separated list whose items are stripped.
 

@@ -1,8 +1,11 @@
 """From the two custom resources, as the API server has them, to small records.
 
-Always true here: nothing is fetched and nobody is let in. Each field is honoured, or the resource is refused with its
-reason; a record that exists is right. The one thing read from a refused workspace is which claims it names, so that no
-other workspace can take them for its own (rule S3).
+Nothing is fetched and nobody is let in. Each field is honoured, or the resource is refused with its reason: what a
+field may hold is the framework's to say (``Workspace.problem``), so a record that exists is right. The one thing read
+from a refused workspace is which claims it names, so that no other workspace can take them for its own (rule S3).
+
+The portal writes null, an empty text or ``{}`` where a field is not set. The day of ``expires`` is the one on which
+access is over, so the last day is the day before (rule A1).
 
 Fields that are known and deliberately not looked at: a binding's ``comments`` and ``replicas``, a workspace's
 ``virtualMachineWorkspace``, and every label, the username label first of all (rule A2).
@@ -10,8 +13,8 @@ Fields that are known and deliberately not looked at: a binding's ``comments`` a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import date
+from collections.abc import Iterator, Mapping
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -31,7 +34,7 @@ from workspace_managers import (
     quote,
 )
 
-from . import compat, pod_fields
+from . import compat
 from .matching import Rule, read_rule
 from .refused import Refused, Trouble
 
@@ -40,8 +43,18 @@ ADDITIONAL_LIMIT = 32
 PROVISIONED = "Provisioned"
 _DELETING = "Deleting"
 
-# Every binding has a date, and few are different: they share the objects.
-_day = lru_cache(maxsize=4096)(parse_day)
+_JUPYTER = "spec.jupyterWorkspace"
+# Where a resource has what the framework calls otherwise.
+_PLACES = {
+    "name": "metadata.name",
+    "display_name": "spec.displayName",
+    "description": "spec.description",
+    "first_day": "spec.validity.availableFrom",
+    "last_day": "spec.validity.expires",
+    "default_url": f"{_JUPYTER}.defaultUri",
+    "labels": f"{_JUPYTER}.extraLabels",
+    "node_selector": f"{_JUPYTER}.nodeSelector",
+}
 
 
 # The records are named tuples, as the cache reads those back several times as fast as data classes.
@@ -53,16 +66,16 @@ class Binding(NamedTuple):
     Attributes:
         name: Its own name.
         workspace: The workspace that it grants.
-        username: Casefolded; None where the claims alone say who.
-        expires: Last day of the grant.
-        rules: What the user's claims must meet, all of it; empty only where there is a username.
+        username: In lower case; None where the identity claims alone say who.
+        last_day: Last day of the grant.
+        rules: What the user's identity claims must meet, all of it; empty only where there is a username.
         version: Its ``resourceVersion``.
     """
 
     name: str
     workspace: str
     username: str | None
-    expires: date
+    last_day: date
     rules: tuple[Rule, ...]
     version: str
 
@@ -70,9 +83,7 @@ class Binding(NamedTuple):
         """Whether it is this user's: the whole username, and every rule, where it has them (rule A2)."""
         if not user.username or (self.username is None and not self.rules):
             return False
-        return self.username in (None, user.username) and all(
-            rule.holds(user.identity_claims or {}) for rule in self.rules
-        )
+        return self.username in (None, user.username) and all(rule.holds(user.identity_claims) for rule in self.rules)
 
 
 class Storage(NamedTuple):
@@ -104,6 +115,7 @@ class WorkspaceRecord(NamedTuple):
         version: Its ``resourceVersion``.
         named: Every claim that it names or could have used; more than it mounts.
         storage: What it mounts, its own claim first; without the shared one.
+        without_claim: How many items of its further storage name no claim, and are left out.
 
     The others are those of ``Workspace``.
     """
@@ -112,11 +124,12 @@ class WorkspaceRecord(NamedTuple):
     version: str
     named: frozenset[str]
     storage: tuple[Storage, ...]
+    without_claim: int
     status: Status
     display_name: str
     description: str
-    available_from: date
-    expires: date
+    first_day: date
+    last_day: date
     image: str
     resources: Resources
     default_url: str | None
@@ -130,9 +143,9 @@ class WorkspaceRecord(NamedTuple):
             name=self.name,
             display_name=self.display_name,
             description=self.description,
-            available_from=self.available_from,
-            expires=self.expires,
-            grant_expires=binding.expires,
+            first_day=self.first_day,
+            last_day=self.last_day,
+            grant_last_day=binding.last_day,
             image=self.image,
             resources=self.resources,
             default_url=self.default_url,
@@ -202,10 +215,10 @@ def read_binding(raw: Mapping[str, Any]) -> Binding:
         Refused: It grants nothing, for this reason.
     """
     _refuse_deleting(raw)
-    spec = compat.binding_spec(raw.get("spec"))
+    spec = compat.binding_spec(_with_unset(raw.get("spec"), "claims", "comments"))
     if not is_name(spec.workspace):
         raise Refused(f"spec.workspace {quote(spec.workspace, 80)} is not the name of a workspace")
-    expires = _date(spec.expires, "spec.expires")
+    last_day = _day_before(spec.expires, "spec.expires")
     rules = tuple(read_rule(item.name, item.operator, item.value) for item in spec.claims or ())
     if spec.username is None and not rules:
         raise Refused("neither spec.username nor spec.claims says whom it is for")
@@ -215,8 +228,8 @@ def read_binding(raw: Mapping[str, Any]) -> Binding:
     return Binding(
         name=str(raw["metadata"]["name"]),
         workspace=spec.workspace,
-        username=None if spec.username is None else spec.username.casefold(),
-        expires=expires,
+        username=None if spec.username is None else spec.username.lower(),
+        last_day=last_day,
         rules=rules,
         version=str(raw["metadata"].get("resourceVersion") or ""),
     )
@@ -238,42 +251,129 @@ def read_workspace(raw: Mapping[str, Any]) -> WorkspaceRecord | SetAside:
 
 def _read_workspace(raw: Mapping[str, Any], name: str, version: str, named: frozenset[str]) -> WorkspaceRecord:
     _refuse_deleting(raw)
-    raw_spec = raw.get("spec")
-    spec = compat.workspace_spec(raw_spec)
-    jupyter = compat.jupyter_of(spec)
-    if jupyter is None or not isinstance(raw_spec, Mapping):
-        raise Refused("there is no spec.jupyterWorkspace", Trouble.NOT_FOR_JUPYTER)
+    given = _given(raw.get("spec"))
+    spec = compat.workspace_spec(given)
+    if compat.jupyter_of(spec) is None:
+        raise Refused(f"there is no {_JUPYTER}", Trouble.NOT_FOR_JUPYTER)
     if spec.validity is None:
         raise Refused("spec.validity is missing")
-    available_from = _date(spec.validity.available_from, "spec.validity.availableFrom")
-    expires = _date(spec.validity.expires, "spec.validity.expires")
-    if available_from > expires:
-        raise Refused(f"spec.validity: it is available from {available_from}, after it expires on {expires}")
     status = _status(raw)
-    # These the models do not check, so they are taken from the JSON.
-    unchecked: Mapping[str, Any] = raw_spec["jupyterWorkspace"]
+    # What the library's models do not check is taken from the JSON.
+    jupyter: Mapping[str, Any] = given["jupyterWorkspace"]
+    facts = Workspace(
+        name=name,
+        display_name=(spec.display_name or "").strip() or name,
+        description=spec.description or "",
+        first_day=_date(spec.validity.available_from, "spec.validity.availableFrom"),
+        last_day=_day_before(spec.validity.expires, "spec.validity.expires"),
+        grant_last_day=date.max,
+        image=jupyter.get("image", ""),
+        resources=_resources(jupyter.get("resources", {})),
+        default_url=jupyter.get("defaultUri"),
+        labels=jupyter.get("extraLabels", {}),
+        node_selector=jupyter.get("nodeSelector", {}),
+        tolerations=_tolerations(jupyter.get("tolerations", ())),
+    )
+    if problem := facts.problem():
+        raise Refused(_in_the_resource(problem))
+    storage, without_claim = _storage(compat.jupyter_of(spec), name, status)
     record = WorkspaceRecord(
         name=name,
         version=version,
         named=named,
-        storage=tuple(_storage(jupyter, name, status)),
+        storage=storage,
+        without_claim=without_claim,
         status=status,
-        display_name=(spec.display_name or "").strip() or name,
-        description=spec.description or "",
-        available_from=available_from,
-        expires=expires,
-        image=pod_fields.image(jupyter.image),
-        resources=pod_fields.resources(unchecked.get("resources")),
-        default_url=pod_fields.default_url(jupyter.default_uri),
-        labels=pod_fields.label_map(jupyter.extra_labels, "spec.jupyterWorkspace.extraLabels"),
-        node_selector=pod_fields.label_map(unchecked.get("nodeSelector"), "spec.jupyterWorkspace.nodeSelector"),
-        tolerations=pod_fields.tolerations(unchecked.get("tolerations")),
+        display_name=facts.display_name,
+        description=facts.description,
+        first_day=facts.first_day,
+        last_day=facts.last_day,
+        image=facts.image,
+        resources=facts.resources,
+        default_url=facts.default_url,
+        labels=facts.labels,
+        node_selector=facts.node_selector,
+        tolerations=facts.tolerations,
     )
+    volumes = record.volumes({})
     try:
-        check_volumes(name, record.volumes({}))
+        check_volumes(name, volumes)
     except StorageRefused as refused:
         raise Refused(str(refused), Trouble.STORAGE) from refused
+    if problem := next(filter(None, (volume.problem() for volume in volumes)), None):
+        raise Refused(f"{_JUPYTER}: {problem}", Trouble.STORAGE)
     return record
+
+
+def _in_the_resource(problem: str) -> str:
+    """A problem of the framework's, with the resource's own name of the field."""
+    field, colon, rest = problem.partition(":")
+    return f"{_PLACES.get(field, f'{_JUPYTER}.{field}')}{colon}{rest}"
+
+
+def _given(raw: object) -> Any:
+    """The ``spec`` of a workspace without what is not set; what is of another type is left for a check to find."""
+    spec = _with_unset(raw, "displayName", "description", "virtualMachineWorkspace")
+    if not isinstance(spec, Mapping) or not isinstance(spec.get("jupyterWorkspace"), Mapping):
+        return spec
+    jupyter = _set_only(spec["jupyterWorkspace"])
+    for part in ("persistentVolumeClaim", "resources"):
+        jupyter = {**jupyter, part: _set_only(jupyter[part])} if part in jupyter else jupyter
+    storage = jupyter.get("additionalStorage")
+    if isinstance(storage, list):
+        items = [_set_only({} if item in _UNSET else item) for item in storage]
+        jupyter = {**jupyter, "additionalStorage": items}
+    return {**spec, "jupyterWorkspace": jupyter}
+
+
+_UNSET: tuple[object, ...] = (None, "", {})
+
+
+def _set_only(value: Any) -> Any:
+    """A mapping without the fields that are not set."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: each for key, each in value.items() if each not in _UNSET}
+
+
+def _with_unset(raw: object, *fields: str) -> Any:
+    """A ``spec`` without those of these fields that are not set."""
+    if not isinstance(raw, Mapping):
+        return raw
+    return {key: each for key, each in raw.items() if key not in fields or each not in _UNSET}
+
+
+def _resources(value: object) -> Any:
+    """Requests and limits, numbers as their texts."""
+    if not isinstance(value, Mapping):
+        return value
+    if value.get("claims"):
+        raise Refused(f"{_JUPYTER}.resources.claims (dynamic resource allocation) is not supported; remove it")
+    if unknown := set(value) - {"requests", "limits", "claims"}:
+        raise Refused(f"{_JUPYTER}.resources: {quote(min(unknown), 80)} is not known; accepted are requests and limits")
+    return Resources(requests=_quantities(value.get("requests", {})), limits=_quantities(value.get("limits", {})))
+
+
+def _quantities(value: object) -> Any:
+    return (
+        {key: _written(each) for key, each in value.items() if each not in _UNSET}
+        if isinstance(value, Mapping)
+        else value
+    )
+
+
+def _written(quantity: object) -> object:
+    is_number = isinstance(quantity, int | float) and not isinstance(quantity, bool)
+    return repr(quantity) if is_number else quantity
+
+
+def _tolerations(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return [
+        {key: each for key, each in one.items() if each is not None} if isinstance(one, Mapping) else one
+        for one in value
+    ]
 
 
 def _status(raw: Mapping[str, Any]) -> Status:
@@ -283,23 +383,23 @@ def _status(raw: Mapping[str, Any]) -> Status:
     return Status(text, status.persistent_volume_claim, dict(status.additional_storage or {}))
 
 
-def _storage(jupyter: Any, name: str, status: Status) -> Iterator[Storage]:
+def _storage(jupyter: Any, name: str, status: Status) -> tuple[tuple[Storage, ...], int]:
+    """What is mounted, the workspace's own claim first, and how many items name no claim."""
     main = jupyter.persistent_volume_claim
     wanted, storage_class = (main.name, main.storage_class_name) if main else (None, None)
-    # Rule S3. An empty name is none, as in a Helm template that left it out.
+    # Rule S3.
     claim = wanted or status.claim or default_claim(name)
-    yield _claim(claim, f"{HOME}/{name}", storage_class, "spec.jupyterWorkspace.persistentVolumeClaim")
+    found = [_claim(claim, f"{HOME}/{name}", storage_class, f"{_JUPYTER}.persistentVolumeClaim")]
     items = jupyter.additional_storage or ()
-    field_name = "spec.jupyterWorkspace.additionalStorage"
+    field_name = f"{_JUPYTER}.additionalStorage"
     if len(items) > ADDITIONAL_LIMIT:
         raise Refused(f"{field_name} has {len(items)} entries; at most {ADDITIONAL_LIMIT}", Trouble.STORAGE)
     for index, item in enumerate(items):
-        if not item.persistent_volume_claim:
-            raise Refused(f"{field_name}[{index}].persistentVolumeClaim is missing", Trouble.STORAGE)
-        claim = item.persistent_volume_claim
-        # Without a path it goes where the library puts it.
-        path = item.mount_path or f"/mnt/{claim}"
-        yield _claim(claim, path, item.storage_class_name, f"{field_name}[{index}]")
+        if claim := item.persistent_volume_claim:
+            # Without a path it goes where the library puts it; a slash at the end says nothing.
+            path = (item.mount_path or f"/mnt/{claim}").rstrip("/") or "/"
+            found.append(_claim(claim, path, item.storage_class_name, f"{field_name}[{index}]"))
+    return tuple(found), len(items) + 1 - len(found)
 
 
 def _claim(claim: str, path: str, storage_class: str | None, field_name: str) -> Storage:
@@ -335,9 +435,30 @@ def _refuse_deleting(raw: Mapping[str, Any]) -> None:
         raise Refused("it is being deleted", Trouble.DELETING)
 
 
-def _date(value: str | None, field_name: str) -> date:
-    parse: Callable[[Any], date] = _day
+# Every binding has a date, and few are different: they share the objects.
+@lru_cache(maxsize=4096)
+def _day(text: str) -> date:
+    return parse_day(text)
+
+
+@lru_cache(maxsize=4096)
+def _before(text: str) -> date:
+    day = parse_day(text)
+    if day == date.min:
+        raise ValueError(f"{text} has no day before it, which would be the last one")
+    return day - timedelta(days=1)
+
+
+def _date(value: object, field_name: str) -> date:
     try:
-        return parse(value)
+        return _day(value) if isinstance(value, str) else parse_day(value)
+    except ValueError as error:
+        raise Refused(f"{field_name}: {error}") from error
+
+
+def _day_before(value: object, field_name: str) -> date:
+    """The last day of what expires on a day."""
+    try:
+        return _before(value) if isinstance(value, str) else parse_day(value)
     except ValueError as error:
         raise Refused(f"{field_name}: {error}") from error

@@ -19,8 +19,8 @@ from workspace_managers.devcluster.api import EmbeddedApi
 from workspace_managers.kube import cache
 
 FACTS: dict[str, Any] = {
-    "available_from": FIRST_DAY,
-    "expires": LAST_DAY,
+    "first_day": FIRST_DAY,
+    "last_day": LAST_DAY,
     "display_name": "x",
     "description": "x",
     "image": "x",

@@ -285,8 +285,8 @@ class Oracle:
     def _binding(self, change: Change) -> None:
         if change.document is not None:
             spec = change.document["spec"]
-            pair = self._bound[change.name] = spec["username"].casefold(), spec["workspace"]
-            grants = spec["expires"] >= self._today and not change.document["metadata"].get("deletionTimestamp")
+            pair = self._bound[change.name] = spec["username"].lower(), spec["workspace"]
+            grants = spec["expires"] > self._today and not change.document["metadata"].get("deletionTimestamp")
         else:
             pair, grants = self._bound.pop(change.name), False
         self._grants.setdefault(pair, _Grant()).change(change, grants=grants)
@@ -348,7 +348,7 @@ class Oracle:
         for pod in pods:
             if pod.study != ask.study:
                 self.found(Fact.INEXACT, f"{where} got a pod for {pod.study!r}")
-            grant = self._grants.get((ask.user.casefold(), pod.study))
+            grant = self._grants.get((ask.user.lower(), pod.study))
             if grant is None or not grant.ever(True, ask.asked_revision, pod.revision):
                 self.found(Fact.REVOKED, f"{where} got pod {pod.name} at revision {pod.revision}")
             if answer.outcome is Outcome.REFUSED:
@@ -386,7 +386,7 @@ class Oracle:
         """The sentences of a denial that would be right; none where it had to start."""
         if ask.study is None:
             return {NOTHING_CHOSEN}
-        grant = self._grants.get((ask.user.casefold(), ask.study))
+        grant = self._grants.get((ask.user.lower(), ask.study))
         # What has ended meanwhile, or what no cache need have heard of yet.
         known = grant is not None and grant.throughout(ask.asked_at - HEARD_SECONDS, ask.answered_at)
         study = self._studies.get(ask.study)

@@ -241,8 +241,8 @@ def test_start_after_a_binding_ended_is_found() -> None:
     """A1."""
     story = Story()
     story.make_claims()
+    story.grant(expires="2026-06-16")
     story.grant(expires="2026-06-15")
-    story.grant(expires="2026-06-14")
     ask = story.ask()
     story.pod()
     story.answer(ask, STARTED)

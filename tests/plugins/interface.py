@@ -18,6 +18,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import attrs
+
 import workspace_managers
 from workspace_managers import contract
 
@@ -83,14 +85,13 @@ def _lines(name: str, value: Any) -> Iterator[str]:
 
 def _members(kind: type) -> Iterator[str]:
     """The public attributes and methods that a class has from us, the inherited ones too."""
-    seen = {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
-    if dataclasses.is_dataclass(kind):
-        yield from map(_field, dataclasses.fields(kind))
+    seen = {field.name for field in _fields(kind)}
+    yield from map(_field, _fields(kind))
     for owner in kind.__mro__:
         if owner.__module__.partition(".")[0] in ("builtins", "abc", "typing"):
             continue
         for name, member in vars(owner).items():
-            is_init = name == "__init__" and not dataclasses.is_dataclass(owner)
+            is_init = name == "__init__" and not _fields(owner)
             if name in seen or (name.startswith("_") and not is_init):
                 continue
             seen.add(name)
@@ -105,9 +106,16 @@ def _members(kind: type) -> Iterator[str]:
                 yield f"{name}: {annotation}"
 
 
-def _field(field: dataclasses.Field[Any]) -> str:
-    has_default = field.default is not dataclasses.MISSING
-    if not has_default and field.default_factory is dataclasses.MISSING:
+def _fields(kind: type) -> Sequence[Any]:
+    """The fields of a class of either kind that has them."""
+    if attrs.has(kind):
+        return list(attrs.fields(kind))
+    return dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+
+
+def _field(field: dataclasses.Field[Any] | attrs.Attribute[Any]) -> str:
+    has_default = field.default not in (dataclasses.MISSING, attrs.NOTHING)
+    if not has_default and getattr(field, "default_factory", dataclasses.MISSING) is dataclasses.MISSING:
         return f"{field.name}: {field.type}{_REQUIRED}"
     return f"{field.name}: {field.type} = {_Shown(field.default) if has_default else '...'}"
 

@@ -6,6 +6,7 @@ What is wrong with it before, so that the hub does not start, is in ``tests/unit
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import sys
 import zipfile
@@ -18,7 +19,7 @@ import pytest
 
 from tests import dists
 from tests.factories import start
-from workspace_managers import BackendUnavailable, Context, Settings, User, WorkspaceManager, engine
+from workspace_managers import AccessDenied, BackendUnavailable, Context, Settings, User, WorkspaceManager, engine
 from workspace_managers.__main__ import _asked
 from workspace_managers.devcluster.demo import Demo
 from workspace_managers.hub.service import Service
@@ -63,15 +64,15 @@ def rude(site: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return RudeManager(Context(settings=settings, kube=Kube("hub"), log=logging.getLogger("test")))
 
 
-def wrong() -> list[tuple[str, str]]:
-    """Each method and each wrong answer of it."""
+def answers(table: str) -> list[tuple[str, str]]:
+    """Each method and each answer of it in one of the plugin's tables."""
     sys.path.insert(0, str(Path(__file__).parent / "dists" / "rude"))
     try:
-        from wm_rude import WRONG  # noqa: PLC0415 - its folder was found a moment ago
+        found = vars(importlib.import_module("wm_rude"))[table]
     finally:
         del sys.path[0]
         sys.modules.pop("wm_rude", None)
-    return [(method, answer) for method in METHODS for answer in WRONG[method]]
+    return [(method, answer) for method in METHODS for answer in found[method]]
 
 
 async def unavailable(plugin: WorkspaceManager, method: str, how: str) -> str:
@@ -91,13 +92,29 @@ async def test_right_answers_are_taken(rude: Any) -> None:
     await start(rude, alice, "study")
 
 
-@pytest.mark.parametrize(("method", "answer"), wrong())
+@pytest.mark.parametrize(("method", "answer"), answers("WRONG"))
 async def test_wrong_answer_names_plugin_and_method(rude: Any, method: str, answer: str) -> None:
     """A4: never "no workspaces", and never an exception that nobody wrote a sentence for."""
     told = await unavailable(rude, method, answer)
     assert told.startswith(f"RudeManager.{method} answered with ")
     assert "; expected: " in told
     assert len(told) < 400
+
+
+@pytest.mark.parametrize(("method", "answer"), answers("SPOILT"))
+async def test_spoilt_fact_is_set_aside(rude: Any, method: str, answer: str, caplog: pytest.LogCaptureFixture) -> None:
+    """F3, S2: the workspace it is of is not offered, or not started; that is told, and is no outage."""
+    user = User.identify(f"{method}:{answer}")
+    if method == "list_workspaces":
+        assert (await rude.build_form(user)).cards == ()
+        with pytest.raises(AccessDenied):
+            await rude.choose(user, "study")
+        assert "is set aside: " in caplog.text
+        return
+    with pytest.raises(AccessDenied) as refusal:
+        await start(rude, user, "study")
+    assert refusal.value.rule == ("F3" if method == "confirm" else "S2")
+    assert len(str(refusal.value)) < 400
 
 
 @pytest.mark.parametrize("how", FAILURES)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from jupyterhub.auth import Authenticator
 
 from tests.factories import TODAY, workspace
 from workspace_managers import AccessDenied, User, parse_day
@@ -30,22 +32,22 @@ def test_open_from_first_to_last_day(today: date, expected: Availability) -> Non
 
 
 @pytest.mark.parametrize(
-    ("expires", "grant_expires"),
+    ("study", "grant"),
     [
         pytest.param(TODAY - DAY, TODAY + DAY, id="the-workspace-ends-first"),
         pytest.param(TODAY + DAY, TODAY - DAY, id="the-grant-ends-first"),
     ],
 )
-def test_earlier_end_holds(expires: date, grant_expires: date) -> None:
+def test_earlier_end_holds(study: date, grant: date) -> None:
     """A1: the earlier end of workspace and grant."""
-    grant = workspace(expires=expires, grant_expires=grant_expires)
-    assert last_day(grant) == TODAY - DAY
-    assert availability(grant, TODAY) is Availability.EXPIRED
+    both = workspace(last_day=study, grant_last_day=grant)
+    assert last_day(both) == TODAY - DAY
+    assert availability(both, TODAY) is Availability.EXPIRED
 
 
 def test_window_that_ends_before_it_begins_is_never_open() -> None:
     """A1: a mistake in the dates opens nothing, on no day."""
-    grant = workspace(available_from=TODAY + DAY, expires=TODAY - DAY)
+    grant = workspace(first_day=TODAY + DAY, last_day=TODAY - DAY)
     days = [TODAY + offset * DAY for offset in range(-3, 4)]
     assert Availability.OPEN not in {availability(grant, day) for day in days}
 
@@ -97,7 +99,11 @@ def test_plain_date_is_read() -> None:
     [
         pytest.param("Alice@X.org", "alice@x.org", None, id="case"),
         pytest.param("STRASSE@x", "strasse@x", None, id="upper"),
-        pytest.param("straße@x", "strasse@x", None, id="casefolded-not-lowered"),
+        pytest.param("Straße@x", "straße@x", None, id="lowered-not-casefolded"),
+        pytest.param("ſmith", "ſmith", None, id="long-s"),  # noqa: RUF001 - that is what is tested
+        pytest.param("\u212aatie", "katie", None, id="kelvin-sign"),
+        pytest.param("ΟΔΟΣ@x", "οδος@x", None, id="final-sigma"),
+        pytest.param("NHS\\Straße", "straße", "nhs", id="scoped-sharp-s"),
         pytest.param("Study\\Alice", "alice", "study", id="scoped"),
         pytest.param("study\\domain\\alice", "domain\\alice", "study", id="first-backslash-separates"),
         pytest.param("\\alice", "alice", "", id="empty-scope"),
@@ -106,9 +112,35 @@ def test_plain_date_is_read() -> None:
     ],
 )
 def test_identity_is_read_in_both_forms(name: str, username: str, scope: str | None) -> None:
-    """A2: a user is matched whole, casefolded."""
+    """A2: a user is matched whole, in lower case."""
     user = User.identify(name)
     assert (user.username, user.scope, user.name) == (username, scope, name)
+
+
+@pytest.mark.parametrize("name", ["Alice", "\u017fmith", "straße", "STRASSE", "\u212aatie", "İ", "ΟΔΟΣ", "Ǆ", "ß", "ﬀ"])
+def test_names_are_compared_as_the_hub_compares_them(name: str) -> None:
+    """A2: what the hub takes for one user is one here, and what it takes for two is two."""
+    assert User.identify(name).username == Authenticator().normalize_username(name)
+
+
+@pytest.mark.parametrize("name", ["NHS\\Alice", "\\alice", "nhs\\", "alice", "a\\b\\c"])
+def test_backslash_is_part_of_a_name_where_the_setting_says_so(name: str) -> None:
+    """A2: WORKSPACE_SCOPED_NAMES=false."""
+    user = User.identify(name, scoped=False)
+    assert (user.username, user.scope) == (name.lower(), None)
+
+
+def test_identity_claims_are_known_empty_or_unknown() -> None:
+    """A2: frozen all the way down; what cannot be read is unknown, and not empty."""
+    endless: list[Any] = []
+    endless.append(endless)
+    assert User.identify("alice").identity_claims == {}
+    assert User.identify("alice", None).identity_claims is None
+    assert User.identify("alice", {"groups": endless}).identity_claims is None
+    claims: Any = User.identify("alice", {"groups": ["a", {"b": ["c"]}]}).identity_claims
+    assert claims == {"groups": ("a", {"b": ("c",)})}
+    with pytest.raises(TypeError, match="cannot be changed"):
+        claims["groups"][1]["b"] = ()
 
 
 @pytest.mark.parametrize(
@@ -132,8 +164,8 @@ def test_scoped_session_sees_its_workspace_only(name: str, opens: bool) -> None:
 
 def test_renewed_grant_opens_though_the_old_one_ended() -> None:
     """A1: each binding is a grant of its own."""
-    old = workspace(grant_expires=TODAY - DAY)
-    new = workspace(grant_expires=TODAY + DAY)
+    old = workspace(grant_last_day=TODAY - DAY)
+    new = workspace(grant_last_day=TODAY + DAY)
     for grants in ([old, new], [new, old]):
         assert require_open(ALICE, "cardio", grants, TODAY) is new
 
@@ -159,8 +191,8 @@ def test_denied_with_a_sentence_that_names_nothing(name: str, today: date, sente
 
 def test_open_goes_before_later_and_the_longest_open_one_counts() -> None:
     """A1: whatever order the backend answers in."""
-    brief, longer = workspace(grant_expires=TODAY + DAY), workspace(grant_expires=TODAY + 9 * DAY)
-    later = workspace(available_from=TODAY + DAY, grant_expires=TODAY + 90 * DAY)
+    brief, longer = workspace(grant_last_day=TODAY + DAY), workspace(grant_last_day=TODAY + 9 * DAY)
+    later = workspace(first_day=TODAY + DAY, grant_last_day=TODAY + 90 * DAY)
     for grants in ([brief, later], [later, brief]):
         assert require_open(ALICE, "cardio", grants, TODAY) is brief
     for grants in ([brief, longer, later], [later, longer, brief]):

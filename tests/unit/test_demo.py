@@ -137,7 +137,7 @@ async def test_samples_are_accepted_by_the_api_and_applied_again() -> None:
         await apply(kube, load_samples(TODAY))
         await apply(kube, load_samples(TODAY + datetime.timedelta(days=30)))
         path = f"/apis/xlscsde.nhs.uk/v1/namespaces/{NAMESPACE}/analyticsworkspacebindings/alice-asthma-cohort"
-        assert (await kube.get(path))["spec"]["expires"] == "2027-04-06"
+        assert (await kube.get(path))["spec"]["expires"] == "2027-04-07"
     finally:
         await kube.close()
         await api.stop()

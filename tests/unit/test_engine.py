@@ -195,10 +195,10 @@ def test_clock_of_the_hub_runs_and_tells_its_zone() -> None:
 async def test_form_has_one_card_a_workspace_in_every_state(plugin: Plugin) -> None:
     """F1, F2: unique slugs though there are two grants, and nothing hidden."""
     plugin.grants = [
-        workspace("cardio", grant_expires=date(2026, 2, 1)),
+        workspace("cardio", grant_last_day=date(2026, 2, 1)),
         workspace("cardio"),
-        workspace("closed", expires=date(2026, 2, 1)),
-        workspace("later", available_from=date(2026, 8, 1)),
+        workspace("closed", last_day=date(2026, 2, 1)),
+        workspace("later", first_day=date(2026, 8, 1)),
     ]
     cards = (await plugin.build_form(ALICE)).cards
     assert [(card.slug, card.state) for card in cards] == [
@@ -220,8 +220,8 @@ async def test_wrong_answer_is_bounded_in_the_log(plugin: Plugin) -> None:
     "fresh",
     [
         pytest.param(workspace("asthma"), id="another-workspace"),
-        pytest.param(workspace("cardio", grant_expires=date(2026, 6, 14)), id="expired"),
-        pytest.param(workspace("cardio", available_from=date(2026, 6, 16)), id="future"),
+        pytest.param(workspace("cardio", grant_last_day=date(2026, 6, 14)), id="expired"),
+        pytest.param(workspace("cardio", first_day=date(2026, 6, 16)), id="future"),
     ],
 )
 async def test_confirmation_is_checked_by_the_framework(plugin: Plugin, made: list[Any], fresh: Workspace) -> None:

@@ -177,11 +177,11 @@ async def test_grants_of_every_state_are_told(world: World) -> None:
     world.binding("three", "closed")
     world.binding("four", "next")
     grants = await world.manager.list_workspaces(ALICE)
-    assert sorted((grant.name, grant.grant_expires) for grant in grants) == [
-        ("cardio", date(2026, 2, 1)),
-        ("cardio", date(2026, 11, 30)),
-        ("closed", date(2026, 12, 31)),
-        ("next", date(2026, 12, 31)),
+    assert sorted((grant.name, grant.grant_last_day) for grant in grants) == [
+        ("cardio", date(2026, 1, 31)),
+        ("cardio", date(2026, 11, 29)),
+        ("closed", date(2026, 12, 30)),
+        ("next", date(2026, 12, 30)),
     ]
 
 
@@ -287,18 +287,18 @@ async def test_broken_resources_hide_nothing_and_are_warned_of_once(
             assert await world.names() == ["cardio"]
     assert told(caplog) == [
         "The binding 'without-value' is set aside: spec.claims: the item for 'a' has no value",
-        "The workspace 'broken' is set aside: spec.jupyterWorkspace.nodeSelector: the value of 'gpu' is not text; "
-        "put it in quotes",
+        "The workspace 'broken' is set aside: spec.jupyterWorkspace.nodeSelector: 'gpu': True; accepted: text "
+        "keys with text values",
     ]
     caplog.clear()
     with caplog.at_level(logging.WARNING, LOG):
-        world.workspace("broken", jupyterWorkspace={"image": "x", "defaultUri": "lab"})
+        world.workspace("broken", jupyterWorkspace={"image": "x", "defaultUri": "//lab"})
         world.workspace("added")
         world.binding("to-added", "added")
         await world.eventually(["added", "cardio"])
     assert told(caplog) == [
-        "The workspace 'broken' is set aside: spec.jupyterWorkspace.defaultUri 'lab' is not a path that starts with a "
-        "single /"
+        "The workspace 'broken' is set aside: spec.jupyterWorkspace.defaultUri: '//lab'; accepted: a path on the "
+        "user's server such as /lab, with a single / first, without blanks, \\ or ..",
     ]
     world.workspace("broken")
     await world.eventually(["added", "broken", "cardio"])
@@ -306,7 +306,7 @@ async def test_broken_resources_hide_nothing_and_are_warned_of_once(
 
 async def test_new_list_repeats_no_warning(world: World, caplog: pytest.LogCaptureFixture) -> None:
     """F3: what was warned of in this version is not warned of again."""
-    world.workspace("broken", jupyterWorkspace={"image": "x", "defaultUri": "lab"})
+    world.workspace("broken", jupyterWorkspace={"image": "x", "defaultUri": "//lab"})
     world.binding("blank", username=" ")
     world.binding("to-nothing", "gone")
     with caplog.at_level(logging.INFO, LOG):
@@ -314,8 +314,8 @@ async def test_new_list_repeats_no_warning(world: World, caplog: pytest.LogCaptu
     assert told(caplog) == [
         "The binding 'blank' is set aside: spec.username is empty",
         "The binding 'to-nothing' is set aside: its workspace 'gone' does not exist",
-        "The workspace 'broken' is set aside: spec.jupyterWorkspace.defaultUri 'lab' is not a path that starts with a "
-        "single /",
+        "The workspace 'broken' is set aside: spec.jupyterWorkspace.defaultUri: '//lab'; accepted: a path on the "
+        "user's server such as /lab, with a single / first, without blanks, \\ or ..",
     ]
     caplog.clear()
     world.deafen()
@@ -386,7 +386,7 @@ async def test_confirm_asks_the_api_server_twice(world: World) -> None:
     await warm(world)
     before = len(world.api.requests)
     grant = await world.manager.confirm(ALICE, "cardio")
-    assert (grant.name, grant.grant_expires) == ("cardio", date(2026, 12, 31))
+    assert (grant.name, grant.grant_last_day) == ("cardio", date(2026, 12, 30))
     assert sorted(world.asked_since(before)) == [f"GET {BINDINGS}/one", f"GET {WORKSPACES}/cardio"]
 
 
@@ -447,7 +447,7 @@ CHANGES: list[Any] = [
     pytest.param(lambda world: world.delete(BINDINGS, "one"), id="binding-deleted"),
     pytest.param(lambda world: world.binding("one", username="bob"), id="binding-of-another-user"),
     pytest.param(lambda world: world.binding("one", "hip"), id="binding-for-another-workspace"),
-    pytest.param(lambda world: world.binding("one", expires="2026-06-14"), id="binding-expired"),
+    pytest.param(lambda world: world.binding("one", expires="2026-06-15"), id="binding-expires-today"),
     pytest.param(
         lambda world: world.binding("one", claims=[{"name": "a", "operator": "EQUALS", "value": "b"}]),
         id="binding-with-a-condition",
@@ -455,7 +455,7 @@ CHANGES: list[Any] = [
     pytest.param(lambda world: world.binding("one", claims=[{"name": "a"}]), id="binding-broken"),
     pytest.param(lambda world: world.delete(WORKSPACES, "cardio"), id="workspace-deleted"),
     pytest.param(
-        lambda world: world.workspace("cardio", validity={"availableFrom": "2026-01-01", "expires": "2026-06-14"}),
+        lambda world: world.workspace("cardio", validity={"availableFrom": "2026-01-01", "expires": "2026-06-15"}),
         id="workspace-expired",
     ),
     pytest.param(
@@ -516,17 +516,17 @@ async def test_bad_storage_is_told_apart_from_no_access(world: World) -> None:
         await world.manager.confirm(ALICE, "cardio")
 
 
-@pytest.mark.parametrize("day", [30, 31])
+@pytest.mark.parametrize("day", [29, 30])
 async def test_clock_is_read_at_the_start(world: World, day: int) -> None:
-    """A1, A3: the last day passes between form and start."""
+    """A1, A3: the last day passes between form and start; on the day on which it expires, it is over."""
     world.workspace("cardio")
     world.binding("one", expires="2026-08-30")
     await warm(world)
     world.now = datetime(2026, 8, day, 23, 59, tzinfo=UTC)
-    if day == 30:
+    if day == 29:
         assert (await world.manager.confirm(ALICE, "cardio")).name == "cardio"
         return
-    with pytest.raises(AccessDenied, match="today is 2026-08-31"):
+    with pytest.raises(AccessDenied, match="today is 2026-08-30"):
         await world.manager.confirm(ALICE, "cardio")
 
 
@@ -537,13 +537,13 @@ async def test_longest_of_many_grants_counts(world: World) -> None:
         world.binding(f"b{index}", expires=f"2026-07-{10 + index}")
     await warm(world)
     before = len(world.api.requests)
-    assert (await world.manager.confirm(ALICE, "cardio")).grant_expires == date(2026, 7, 18)
+    assert (await world.manager.confirm(ALICE, "cardio")).grant_last_day == date(2026, 7, 17)
     assert len(world.asked_since(before)) == 5
     world.deafen()
     for index in range(1, 9):
         world.binding(f"b{index}", expires="2026-06-01")
     before = len(world.api.requests)
-    assert (await world.manager.confirm(ALICE, "cardio")).grant_expires == date(2026, 7, 10)
+    assert (await world.manager.confirm(ALICE, "cardio")).grant_last_day == date(2026, 7, 9)
     assert len(world.asked_since(before)) == 10
     world.delete(BINDINGS, "b0")
     with pytest.raises(AccessDenied):
@@ -678,7 +678,7 @@ async def test_workspace_of_another_plugin_has_no_storage_here(world: World) -> 
     """S1: what was not confirmed by this plugin is refused."""
     day = date(2026, 1, 1)
     foreign = Workspace(
-        name="x", display_name="", description="", available_from=day, expires=day, grant_expires=day, image="x"
+        name="x", display_name="", description="", first_day=day, last_day=day, grant_last_day=day, image="x"
     )
     with pytest.raises(StorageRefused, match="'x' does not come from this plugin"):
         await world.manager.volumes_for(ALICE, foreign)
@@ -782,7 +782,8 @@ async def test_problems_tell_each_resource_that_is_set_aside(world: World) -> No
     world.workspace("expired", validity={"availableFrom": "2020-01-01", "expires": "2020-12-31"})
     for name in ("one", "two"):
         world.workspace(name, jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "data"}})
-    world.workspace("uri", jupyterWorkspace={"image": "x", "defaultUri": "lab"})
+    world.workspace("uri", jupyterWorkspace={"image": "x", "defaultUri": "//lab"})
+    world.workspace("partly", jupyterWorkspace={"image": "x", "additionalStorage": [{"mountPath": "/x"}]})
     world.workspace("going", {"statusText": "Deleting"})
     world.binding("sound")
     world.binding("to-nothing", "gone")
@@ -791,9 +792,11 @@ async def test_problems_tell_each_resource_that_is_set_aside(world: World) -> No
         "workspace 'going': it is being deleted",
         "workspace 'one': claim 'data' is also named by workspace 'two', so it is used only once its owner annotation "
         "says whose it is",
+        "workspace 'partly': spec.jupyterWorkspace.additionalStorage: 1 without a claim, left out",
         "workspace 'two': claim 'data' is also named by workspace 'one', so it is used only once its owner annotation "
         "says whose it is",
-        "workspace 'uri': spec.jupyterWorkspace.defaultUri 'lab' is not a path that starts with a single /",
+        "workspace 'uri': spec.jupyterWorkspace.defaultUri: '//lab'; accepted: a path on the user's server such as "
+        "/lab, with a single / first, without blanks, \\ or ..",
         "binding 'blank': spec.username is empty",
         "binding 'to-nothing': its workspace 'gone' does not exist",
     ]

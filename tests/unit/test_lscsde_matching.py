@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from workspace_manager_lscsde.matching import claim_keys, read_rule
+from workspace_manager_lscsde.matching import identity_keys, read_rule
 from workspace_manager_lscsde.refused import Refused
 
 MISSING = object()
@@ -65,7 +65,7 @@ def test_rule_that_holds_is_found_by_its_keys(found: Any) -> None:
     claims = {"other": "cardio"} | ({} if found is MISSING else {"team": found})
     equals, not_equals, is_in, not_in = RULES
     for rule in (equals, is_in):
-        assert rule.holds(claims) == bool(claim_keys(claims).intersection(rule.keys()))
+        assert rule.holds(claims) == bool(identity_keys(claims).intersection(rule.keys()))
     assert not_equals.keys() == not_in.keys() == []
 
 
@@ -126,3 +126,9 @@ def test_item_that_says_nothing_certain_is_refused(
         read_rule(name, operator, value)
     assert reason in str(refused.value)
     assert len(str(refused.value)) < 700
+
+
+def test_claims_that_are_not_known_hold_for_nothing() -> None:
+    """A2: lost auth state opens nothing, by no operator."""
+    assert not any(rule.holds(None) for rule in RULES)
+    assert identity_keys(None) == set()

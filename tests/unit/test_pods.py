@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.factories import pod, shared, volume, workspace
 from workspace_managers import Resources, StorageRefused
-from workspace_managers.names import volume_name
-from workspace_managers.pods import PASSING_KINDS, is_label, is_reserved_label, rebuild
+from workspace_managers.names import is_label, volume_name
+from workspace_managers.pods import PASSING_KINDS, is_reserved_label, rebuild
 
 VOLUMES = [volume(), shared()]
 

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from workspace_managers import Context, User, WorkspaceManager
 from workspace_managers.kube.client import Kube
+from workspace_managers.rules import RULES
 from workspace_managers.settings import VARIABLES, Settings, Variable
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
@@ -21,6 +22,11 @@ README = (Path(__file__).parents[2] / "README.md").read_text()
 @pytest.mark.parametrize("variable", VARIABLES, ids=lambda variable: variable.name)
 def test_environment_table_is_that_of_the_settings(variable: Variable) -> None:
     assert f"| `{variable.name}` | {variable.purpose} | `{variable.default}` |" in README.splitlines()
+
+
+def test_rules_table_is_that_of_the_rules() -> None:
+    told = re.findall(r"^\| `([A-Z]\d)` \| (.*) \| (.*) \|$", README, re.M)
+    assert told == [(rule.number, rule.sentence, rule.threat) for rule in RULES.values()]
 
 
 def test_metrics_table_has_each_metric_and_no_other() -> None:

@@ -12,7 +12,8 @@ import pytest
 
 import workspace_managers
 from workspace_managers import ConfigurationError, Settings
-from workspace_managers.settings import ACCESS_MODES, VARIABLES, chosen_manager
+from workspace_managers.checks import ACCESS_MODES
+from workspace_managers.settings import VARIABLES, chosen_manager
 
 PACKAGE = Path(workspace_managers.__file__).parent
 NOWHERE = Path("/nonexistent/namespace")
@@ -38,6 +39,7 @@ def test_l3_nothing_set_gives_the_documented_defaults() -> None:
         capacity="10Gi",
         start_timeout=900,
         timezone=zoneinfo.ZoneInfo("UTC"),
+        scoped_names=True,
         namespace="default",
     )
 
@@ -67,6 +69,8 @@ def test_l3_nothing_set_gives_the_documented_defaults() -> None:
         pytest.param(
             "WORKSPACE_TIMEZONE", "Europe/London", "timezone", zoneinfo.ZoneInfo("Europe/London"), id="zone-london"
         ),
+        pytest.param("WORKSPACE_SCOPED_NAMES", "false", "scoped_names", False, id="scoped-no"),
+        pytest.param("WORKSPACE_SCOPED_NAMES", " true\n", "scoped_names", True, id="scoped-yes"),
         pytest.param("POD_NAMESPACE", "a" * 63, "namespace", "a" * 63, id="namespace-63"),
         pytest.param("POD_NAMESPACE", "x", "namespace", "x", id="namespace-one-character"),
     ],
@@ -124,6 +128,8 @@ def test_l3_a_good_value_is_taken(name: str, value: str, field: str, expected: o
         pytest.param("WORKSPACE_TIMEZONE", "../../etc/passwd", "'../../etc/passwd'", "IANA", id="zone-climbs"),
         pytest.param("WORKSPACE_TIMEZONE", "/etc/passwd", "'/etc/passwd'", "IANA", id="zone-absolute"),
         pytest.param("WORKSPACE_TIMEZONE", "zone.tab", "'zone.tab'", "IANA", id="zone-no-zone"),
+        pytest.param("WORKSPACE_SCOPED_NAMES", "no", "'no'", "true or false", id="scoped-word"),
+        pytest.param("WORKSPACE_SCOPED_NAMES", "0", "'0'", "true or false", id="scoped-number"),
         pytest.param("POD_NAMESPACE", "a" * 64, "'" + "a" * 64, "at most 63", id="namespace-64"),
         pytest.param("POD_NAMESPACE", "a.b", "'a.b'", "no hyphen at either end", id="namespace-dot"),
         pytest.param("POD_NAMESPACE", "-a", "'-a'", "no hyphen at either end", id="namespace-hyphen"),
@@ -160,6 +166,7 @@ def test_l3_every_problem_is_told_at_once() -> None:
         DEFAULT_STORAGE_CAPACITY="10GB",
         KS_START_TIMEOUT="15m",
         WORKSPACE_TIMEZONE="Nowhere",
+        WORKSPACE_SCOPED_NAMES="True",
         POD_NAMESPACE="No!",
     )
     assert [problem.split("=")[0].split(" ")[0] for problem in problems] == [variable.name for variable in VARIABLES]
@@ -213,7 +220,7 @@ def test_l3_settings_and_their_variables_are_the_same_list() -> None:
     """L3: what is documented is what is read."""
     assert {field.name for field in dataclasses.fields(Settings)} == {variable.field for variable in VARIABLES}
     assert len({variable.name for variable in VARIABLES}) == len(VARIABLES)
-    types = {str: "str", int: "int", tuple: "tuple[str, ...]", zoneinfo.ZoneInfo: "zoneinfo.ZoneInfo"}
+    types = {str: "str", int: "int", bool: "bool", tuple: "tuple[str, ...]", zoneinfo.ZoneInfo: "zoneinfo.ZoneInfo"}
     settings = read()
     for field in dataclasses.fields(Settings):
         assert types[type(getattr(settings, field.name))] == field.type
@@ -221,6 +228,7 @@ def test_l3_settings_and_their_variables_are_the_same_list() -> None:
 
 def test_l3_settings_are_written_back_as_the_environment_that_gives_them() -> None:
     settings = read(DEFAULT_STORAGE_ACCESS_MODES="ReadWriteOnce, ReadOnlyMany", WORKSPACE_TIMEZONE="Asia/Kolkata")
+    assert read(WORKSPACE_SCOPED_NAMES="false").as_environ()["WORKSPACE_SCOPED_NAMES"] == "false"
     assert read(**settings.as_environ()) == settings
     assert read().as_environ() == {variable.name: variable.default for variable in VARIABLES}
 

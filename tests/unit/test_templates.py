@@ -86,7 +86,7 @@ class Page(HTMLParser):
 
 def card(slug: str = "cardio-outcomes", state: str = "open", **changes: object) -> Card:
     when = {
-        "open": "Open until 7 January 2030",
+        "open": "Open until the end of 7 January 2030",
         "future": "Opens 1 February 2027",
         "expired": "Expired 31 December 2024",
     }
@@ -189,7 +189,7 @@ def test_f2_the_label_is_the_title_and_the_rest_describes_it() -> None:
     described = str(radio.attributes["aria-describedby"]).split()
     assert set(described) <= set(identifiers)
     words = [next(e.text.strip() for e in page.elements if e.attributes.get("id") == one) for one in described]
-    assert words == ["Open until 7 January 2030", "Two\nlines", "CPU2 cores", "Memory4 GiB"]
+    assert words == ["Open until the end of 7 January 2030", "Two\nlines", "CPU2 cores", "Memory4 GiB"]
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_f2_closing_soon_stands_out() -> None:
     badges = [badge for badge in page.all("span") if "wm-badge" in str(badge.attributes.get("class"))]
     assert [("wm-badge-soon" in str(badge.attributes["class"]), badge.text) for badge in badges] == [
         (True, "Closes in 6 days"),
-        (False, "Open until 7 January 2030"),
+        (False, "Open until the end of 7 January 2030"),
     ]
 
 
@@ -319,7 +319,11 @@ def test_f2_no_event_handlers_and_nothing_from_elsewhere(page: Page) -> None:
     for element in page.elements:
         assert not [name for name in element.attributes if name.startswith("on")]
         assert not {"src", "action", "style"} & element.attributes.keys()
-        assert element.attributes.get("href") in (None, "?", "/hub/logout")  # "" would keep a query, which starts a server
+        assert element.attributes.get("href") in (
+            None,
+            "?",
+            "/hub/logout",
+        )  # "" would keep a query, which starts a server
 
 
 # The hub's pages

@@ -1,8 +1,7 @@
 """The clauses: what every plugin keeps to, whatever its backend is.
 
-Always true here: each clause puts facts into the world first, asks the plugin through the framework as the hub does,
-and compares with what the rule says of those facts. Rules are numbered as in the design: A for access, S for storage,
-F for the form, L for loading.
+Each puts facts into the world first, asks the plugin through the framework as the hub does, and compares with what the
+rule says of those facts; the rules and their numbers are in ``rules``.
 """
 # ruff: noqa: S101 - clauses are tests that are shipped
 
@@ -14,21 +13,23 @@ import gc
 import itertools
 import logging
 import os
+import pickle
 import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from unittest import mock
 from zoneinfo import ZoneInfo
 
+import attrs
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as drawn
+from jupyterhub.auth import Authenticator
 
 from ..context import Context
 from ..errors import AccessDenied, BackendUnavailable, StorageRefused
@@ -36,8 +37,7 @@ from ..kube import cache
 from ..kube.claims import OWNER_ANNOTATION
 from ..kube.client import Kube
 from ..models import User
-from ..names import NAME_LIMIT, SHARED_CLAIM, SHARED_NAME, is_name
-from ..pods import is_label
+from ..names import NAME_LIMIT, SHARED_CLAIM, SHARED_NAME, is_label, is_name
 from ..tasks import beside, together
 from .obligations import Obligations, clause
 from .proxy import EXPIRED_EVENT, Gate, Seen, is_any, lose_answer, refuse, reset
@@ -119,6 +119,19 @@ class WorkspaceManagerContract(Obligations, suite=True):
             assert await stage.listed(name.upper()) == {f"letters-{index}"}, name
 
     @clause()
+    async def test_people_are_told_apart_as_the_hub_tells_them(self, stage: Stage) -> None:
+        """A2: the hub makes one user of two names, or two, by a way of its own; a plugin's would mix people up."""
+        # The hub's own code, as whoever signs in has passed it.
+        normalised = Authenticator().normalize_username
+        people = ("\u017fmith@x", "smith@x", "straße@x", "STRASSE@x", "\u212aatie@x", "ΟΔΟΣ@x", "οδοσ@x", "ﬁ@x", "fi@x")
+        for index, name in enumerate(people):
+            await stage.study(f"person-{index}", name)
+        await stage.begin()
+        for name in people:
+            same = {f"person-{index}" for index, other in enumerate(people) if normalised(other) == normalised(name)}
+            assert await stage.listed(normalised(name)) == same, name
+
+    @clause()
     async def test_scoped_session_sees_its_workspace_only(self, stage: Stage) -> None:
         r"""A2: a login of the form ``workspace\user`` is the same user, for that one workspace."""
         for name in ("scope-one", "scope-two"):
@@ -173,7 +186,7 @@ class WorkspaceManagerContract(Obligations, suite=True):
     async def test_open_from_the_first_day_to_the_last(self, stage: Stage) -> None:
         """A1: both ends are days of access, and the days beside them are not."""
         first, last = date(2026, 3, 1), date(2026, 3, 31)
-        await stage.study("march", "alice", available_from=first, expires=last)
+        await stage.study("march", "alice", first_day=first, last_day=last)
         await stage.begin()
         for day, opens in ((-1, False), (0, True), (30, True), (31, False)):
             noon = datetime(2026, 3, 1, 12, tzinfo=UTC) + timedelta(days=day)
@@ -183,8 +196,8 @@ class WorkspaceManagerContract(Obligations, suite=True):
     async def test_earlier_end_holds(self, stage: Stage) -> None:
         """A1: a grant does not outlive its workspace, nor a workspace's time a grant."""
         early, late = date(2026, 6, 20), date(2026, 9, 20)
-        await stage.study("grant-ends", "alice", until=early, expires=late)
-        await stage.study("study-ends", "alice", until=late, expires=early)
+        await stage.study("grant-ends", "alice", until=early, last_day=late)
+        await stage.study("study-ends", "alice", until=late, last_day=early)
         await stage.begin()
         for name in ("grant-ends", "study-ends"):
             assert await stage.starts("alice", name, datetime(2026, 6, 18, 12, tzinfo=UTC)), name
@@ -193,7 +206,7 @@ class WorkspaceManagerContract(Obligations, suite=True):
     @clause(timezone="Pacific/Kiritimati")
     async def test_days_begin_in_the_time_zone(self, stage: Stage) -> None:
         """A1: a day begins at the hub's midnight, not at UTC's; here that is 14 hours earlier."""
-        await stage.study("zone", "alice", available_from=date(2026, 6, 10), expires=date(2026, 6, 11))
+        await stage.study("zone", "alice", first_day=date(2026, 6, 10), last_day=date(2026, 6, 11))
         await stage.begin()
         opens, closes = datetime(2026, 6, 9, 10, tzinfo=UTC), datetime(2026, 6, 11, 10, tzinfo=UTC)
         moment = timedelta(seconds=1)
@@ -204,7 +217,7 @@ class WorkspaceManagerContract(Obligations, suite=True):
     async def test_clock_is_read_at_the_question(self, stage: Stage) -> None:
         """A1: a hub runs for months; a day kept from its start keeps people out, or lets them in too long."""
         first, last = date(2026, 6, 17), date(2026, 6, 18)
-        await stage.study("later", "alice", available_from=first, expires=last)
+        await stage.study("later", "alice", first_day=first, last_day=last)
         await stage.begin()
         assert not await stage.starts("alice", "later")
         assert await stage.starts("alice", "later", datetime(2026, 6, 17, 12, tzinfo=UTC))
@@ -226,7 +239,7 @@ class WorkspaceManagerContract(Obligations, suite=True):
             await stage.close()
             stage.world.timezone = zone
             name = f"window-{next(numbers)}"
-            await stage.study(name, "alice", until=until, available_from=first, expires=last)
+            await stage.study(name, "alice", until=until, first_day=first, last_day=last)
             await stage.begin()
             assert await stage.starts("alice", name, now) is (opens <= now < closes), f"{opens} to {closes}: {now}"
 
@@ -254,8 +267,8 @@ class WorkspaceManagerContract(Obligations, suite=True):
     async def test_expired_and_future_grants_are_told(self, stage: Stage) -> None:
         """F2: someone whose workspace has closed looks for it on the form, and must read why it is not open."""
         await stage.study("open-now", "alice")
-        await stage.study("closed", "alice", expires=date(2026, 2, 1))
-        await stage.study("next-year", "alice", available_from=date(2027, 1, 1), expires=date(2027, 2, 1))
+        await stage.study("closed", "alice", last_day=date(2026, 2, 1))
+        await stage.study("next-year", "alice", first_day=date(2027, 1, 1), last_day=date(2027, 2, 1))
         await stage.begin()
         states = {card.slug: card.state for card in (await stage.form("alice")).cards}
         assert states == {"open-now": "open", "closed": "expired", "next-year": "future"}
@@ -438,9 +451,23 @@ class WorkspaceManagerContract(Obligations, suite=True):
             await _eventually(stage, "alice", {"whole"})
             await stage.denied("alice", "spoilt-later")
             await stage.start("alice", "whole")
+            told = await stage.manager.problems()
+        assert all(isinstance(each, str) for each in told), "the problems for an operator are not sentences"
         warnings = [each.getMessage() for each in records if each.name == LOGGER and each.levelno >= logging.WARNING]
         for name in ("spoilt-before", "spoilt-later"):
             assert any(name in text for text in warnings), f"no warning names {name}: {warnings}"
+
+    @clause()
+    async def test_facts_are_stored_and_compared(self, stage: Stage) -> None:
+        """A4: what a cache cannot store or tell from what it has is lost in it, and must not read as no workspaces."""
+        await stage.study("stored", "alice")
+        await stage.begin()
+        alice = stage.world.user("alice")
+        confirmed = await stage.manager.confirm(alice, "stored")
+        volumes = await stage.manager.volumes_for(alice, confirmed)
+        for fact in (*await stage.manager.list_workspaces(alice), confirmed, *volumes):
+            assert _stored(fact) == copy.copy(fact) == copy.deepcopy(fact) == fact, f"{fact!r} has other copies"
+        assert list(await stage.manager.volumes_for(alice, _stored(confirmed))) == list(volumes)
 
     @clause()
     async def test_deleted_workspace_is_closed_at_once(self, stage: Stage) -> None:
@@ -518,6 +545,17 @@ class WorkspaceManagerContract(Obligations, suite=True):
         for name, found in claims.items():
             for claim in found:
                 assert (await stage.world.claims())[claim]["metadata"]["annotations"][OWNER_ANNOTATION] == name
+
+    @clause()
+    async def test_no_claim_is_mounted_twice(self, stage: Stage) -> None:
+        """S1: one claim in two places is a mistake: each change in one folder shows in another, which nobody meant."""
+        await stage.study("folded", "alice")
+        await stage.begin()
+        alice = stage.world.user("alice")
+        volumes = await stage.manager.volumes_for(alice, await stage.manager.confirm(alice, "folded"))
+        claims = [volume.claim for volume in volumes]
+        assert len(claims) == len(set(claims)), f"the same claim twice in one answer: {claims}"
+        await stage.start(alice, "folded")
 
     @clause()
     async def test_foreign_claim_is_refused(self, stage: Stage) -> None:
@@ -667,7 +705,9 @@ class WorkspaceManagerContract(Obligations, suite=True):
         await stage.study("logged", "alice", description="long " * 900)
         tokens = {"access_token": _SECRET, "nested": {"id_token": _SECRET}}
         users = (stage.world.user(name) for name in ("alice", "mallory"))
-        alice, mallory = (replace(user, claims={**user.claims, **tokens}) for user in users)
+        alice, mallory = (
+            attrs.evolve(user, identity_claims={**(user.identity_claims or {}), **tokens}) for user in users
+        )
         with _logged() as records:
             await stage.begin()
             await stage.form(alice)
@@ -768,6 +808,10 @@ class WorkspaceManagerContract(Obligations, suite=True):
         }
         for (index, _), pod in zip(mine, pods, strict=True):
             assert {owners[claim] for claim in own_claims(pod)} == {f"study-{index}"}
+
+
+def _stored(fact: Any) -> Any:
+    return pickle.loads(pickle.dumps(fact))  # noqa: S301 - written a moment ago
 
 
 async def _begun(stage: Stage, question: object) -> object:

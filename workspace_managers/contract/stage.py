@@ -94,8 +94,8 @@ class Stage:
     async def study(self, name: str, *usernames: str, until: date = LAST_DAY, **changes: Any) -> None:
         """A workspace, and a grant of it to each of these users until a day."""
         facts: dict[str, Any] = {
-            "available_from": FIRST_DAY,
-            "expires": LAST_DAY,
+            "first_day": FIRST_DAY,
+            "last_day": LAST_DAY,
             "display_name": f"Study {name[:40]}",
             "description": "Outcomes after surgery",
             "image": "example/notebook:1.0",

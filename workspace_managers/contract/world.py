@@ -105,8 +105,8 @@ class World(ABC):
         self,
         name: str,
         *,
-        available_from: date,
-        expires: date,
+        first_day: date,
+        last_day: date,
         display_name: str,
         description: str,
         image: str,
@@ -116,8 +116,8 @@ class World(ABC):
 
         Args:
             name: A DNS-1123 subdomain of up to 253 characters.
-            available_from: First day.
-            expires: Last day.
+            first_day: First day of access.
+            last_day: Last day of access.
             display_name: Title; hostile at times.
             description: Free text; hostile at times.
             image: Container image.
@@ -125,10 +125,10 @@ class World(ABC):
         """
 
     @abstractmethod
-    async def grant(self, username: str, workspace: str, expires: date) -> None:
-        """Give a user a workspace until a day, whether there is such a workspace or not.
+    async def grant(self, username: str, workspace: str, last_day: date) -> None:
+        """Give a user a workspace until its last day of access, whether there is such a workspace or not.
 
-        The username is written as given here, in its case; ``User.identify`` will bring it casefolded to the plugin.
+        The username is written as given here, in its case; ``User.identify`` will bring it in lower case to the plugin.
         """
 
     @abstractmethod

@@ -586,14 +586,15 @@ def what_they_see(user: str, samples: Sequence[Mapping[str, Any]], today: date |
             continue
         validity = spec[binding["workspace"]]["validity"]
         opens = date.fromisoformat(validity["availableFrom"])
-        ends = min(date.fromisoformat(validity["expires"]), date.fromisoformat(binding["expires"]))
+        expires = min(date.fromisoformat(validity["expires"]), date.fromisoformat(binding["expires"]))
+        last = expires - timedelta(days=1)
         state = "can start"
-        if day > ends:
-            state = f"expired {in_words(ends)}"
+        if day > last:
+            state = f"expired {in_words(last)}"
         elif day < opens:
             state = f"opens {in_words(opens)}"
-        elif (ends - day).days <= CLOSING_SOON_DAYS:
-            state = f"can start, closes in {(ends - day).days} days"
+        elif (last - day).days <= CLOSING_SOON_DAYS:
+            state = f"can start, closes in {(last - day).days} days"
         lines.append(f"{binding['workspace']:16} {state}")
     return lines
 

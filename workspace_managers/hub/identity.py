@@ -19,7 +19,8 @@ async def user_of(spawner: Any) -> User:
     The identity claims are read from the auth state each time, so that they are of the last sign-in and no hook of the
     configuration stands between.
     """
-    return User.identify(spawner.user.name, await _claims(spawner.user))
+    scoped = spawner.workspace_service.settings.scoped_names
+    return User.identify(spawner.user.name, await _claims(spawner.user), scoped=scoped)
 
 
 async def _claims(user: Any) -> Mapping[str, Any] | None:

@@ -1,8 +1,8 @@
 """The workspace manager ``postgresql``: workspaces and grants from the two tables of ``schema.sql``.
 
-Always true here: each question is one query, so a grant that was taken away a moment ago opens nothing; the username
-is a parameter of it and never a part of its text; and whatever keeps the database from answering is an outage. The
-address has a password in it, so it is never told.
+Each question is one query, so a grant that was taken away a moment ago opens nothing; the username is a parameter of
+it and never a part of its text; and whatever keeps the database from answering is an outage. What a row says of a
+workspace is checked by the framework. The address has a password in it, so it is never told.
 """
 
 from __future__ import annotations
@@ -34,11 +34,12 @@ CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 10.0
 CLOSE_SECONDS = 5.0
 
-# PostgreSQL has no casefold before version 18. This finds everybody that casefold takes for the same, and perhaps more.
+# The database's lower case is not Python's for every letter. This finds everybody whose names are the same in lower
+# case, and more; the plugin compares again, exactly.
 _FOLDED = 'upper(lower({} COLLATE "und-x-icu"))'
 _QUERY = f"""
-SELECT username, name, display_name, description, image, available_from, workspaces.expires,
-       grants.expires AS grant_expires
+SELECT username, name, display_name, description, image, first_day, workspaces.last_day,
+       grants.last_day AS grant_last_day
 FROM grants JOIN workspaces ON name = workspace
 WHERE {_FOLDED.format("username")} = {_FOLDED.format("$1::text")}
 """  # noqa: S608 - made of constants
@@ -81,7 +82,7 @@ class PostgresqlManager(WorkspaceManager):
         return [
             Workspace(**{key: value for key, value in row.items() if key != "username"})
             for row in rows
-            if row["username"].casefold() == user.username
+            if row["username"].lower() == user.username
         ]
 
     async def volumes_for(self, user: User, workspace: Workspace) -> list[Volume]:

@@ -4,14 +4,14 @@ CREATE TABLE workspaces (
     display_name text NOT NULL,
     description text NOT NULL,
     image text NOT NULL,
-    available_from date NOT NULL,
-    expires date NOT NULL
+    first_day date NOT NULL,
+    last_day date NOT NULL
 );
 
 CREATE TABLE grants (
     username text NOT NULL,
     workspace text NOT NULL REFERENCES workspaces ON DELETE CASCADE,
-    expires date NOT NULL
+    last_day date NOT NULL
 );
 
 -- Whoever may be meant by a username, whatever the case; the plugin compares again, exactly.

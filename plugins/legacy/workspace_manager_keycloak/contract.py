@@ -58,8 +58,8 @@ class KeycloakWorld(World):
         self,
         name: str,
         *,
-        available_from: date,
-        expires: date,
+        first_day: date,
+        last_day: date,
         display_name: str,
         description: str,
         image: str,
@@ -70,17 +70,17 @@ class KeycloakWorld(World):
         os.environ.update(self.keycloak.environ(self._environments))
         facts = {
             "environment": image,
-            "startDate": str(available_from),
-            "endDate": str(expires),
+            "startDate": str(first_day),
+            "endDate": str(last_day),
             "description": description,
         }
         self.keycloak.put_group(
             _group_name(name), {f"workspace.xlscsde.nhs.uk/{key}": [text] for key, text in facts.items()}
         )
 
-    async def grant(self, username: str, workspace: str, expires: date) -> None:
+    async def grant(self, username: str, workspace: str, last_day: date) -> None:
         """Make the user a member, and have them sign in. A membership has no end of its own."""
-        self._claimed.setdefault(username.casefold(), []).append(f"/{PARENT}/{_group_name(workspace)}")
+        self._claimed.setdefault(username.lower(), []).append(f"/{PARENT}/{_group_name(workspace)}")
         account = self.keycloak.put_account(username)
         self.keycloak.members |= {(account, group) for group in self._groups_of(workspace)}
 

@@ -111,9 +111,9 @@ def _workspace(name: str, raw: Mapping[str, Any], environments: Mapping[str, Env
         name=name,
         display_name=raw["name"],
         description=_text(attributes, "description"),
-        available_from=_day(attributes, "startDate"),
-        expires=ends,
-        grant_expires=ends,
+        first_day=_day(attributes, "startDate"),
+        last_day=ends,
+        grant_last_day=ends,
         image=environment.image,
         resources=environment.resources,
     )

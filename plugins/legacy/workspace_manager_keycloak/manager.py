@@ -21,6 +21,7 @@ from workspace_managers import (
     HOME,
     SHARED_CLAIM,
     SHARED_NAME,
+    BackendUnavailable,
     Context,
     User,
     Volume,
@@ -65,8 +66,10 @@ class KeycloakWorkspaceManager(WorkspaceManager):
 
     async def list_workspaces(self, user: User) -> Sequence[Workspace]:
         """Every group that the claim names and that the account is in now; without the claim, nothing is asked."""
-        paths, account = claimed_paths(user.claims), user.claims.get("sub")
-        if not user.claims:
+        if user.identity_claims is None:
+            raise BackendUnavailable(f"the identity claims of {quote(user.name)} are not known now")
+        paths, account = claimed_paths(user.identity_claims), user.identity_claims.get("sub")
+        if not user.identity_claims:
             self._tell_of_claims(user)
         if not paths or not isinstance(account, str) or not account:
             return []
@@ -110,8 +113,8 @@ class KeycloakWorkspaceManager(WorkspaceManager):
         if not self._told_of_claims:
             self._told_of_claims = True
             self.context.log.warning(
-                "The hub knows no claims of %s, so they have no workspaces: set Authenticator.enable_auth_state, and "
-                "have Keycloak put sub and %s into the userinfo",
+                "The hub knows no identity claims of %s, so they have no workspaces: set "
+                "Authenticator.enable_auth_state, and have Keycloak put sub and %s into the userinfo",
                 quote(user.name),
                 GROUPS_CLAIM,
             )

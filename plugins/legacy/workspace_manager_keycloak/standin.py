@@ -100,7 +100,7 @@ class KeycloakStandIn:
 
     def put_account(self, username: str) -> str:
         """An account, and its id; Keycloak knows usernames in lower case only."""
-        username = username.casefold()
+        username = username.lower()
         identifier = _identifier(username)
         self.accounts.setdefault(identifier, {"id": identifier, "username": username, "enabled": True})
         return identifier

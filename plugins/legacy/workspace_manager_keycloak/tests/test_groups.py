@@ -43,8 +43,8 @@ def test_group_is_read_whole() -> None:
     assert (group.id, group.path) == ("id of Heart A", "/jupyter-workspaces/heart a")
     workspace = group.workspace
     assert (workspace.name, workspace.display_name, workspace.description) == ("heart-a", "Heart A", "<b>")
-    assert workspace.available_from == date(2026, 1, 2)
-    assert workspace.expires == workspace.grant_expires == date(2026, 3, 4)
+    assert workspace.first_day == date(2026, 1, 2)
+    assert workspace.last_day == workspace.grant_last_day == date(2026, 3, 4)
     assert (workspace.image, workspace.resources.limits) == ("example/large:2", {"memory": "64Gi"})
 
 
@@ -52,7 +52,7 @@ def test_group_without_attributes_has_expired() -> None:
     """A1: no end is no access."""
     for found in (raw("heart"), {**raw("heart"), "attributes": None}):
         workspace = only(found).workspace
-        assert workspace.expires == date(1900, 1, 1)
+        assert workspace.last_day == date(1900, 1, 1)
         assert workspace.image == "example/notebook:1.0"
 
 

@@ -32,7 +32,7 @@ class LonelyWorld(World):
     async def put_workspace(self, name: str, **facts: Any) -> None:
         """Nothing."""
 
-    async def grant(self, username: str, workspace: str, expires: date) -> None:
+    async def grant(self, username: str, workspace: str, last_day: date) -> None:
         """Nothing."""
 
     async def revoke(self, username: str, workspace: str) -> None:

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
 from typing import Any
 
-from workspace_managers import HOME, Context, User, Volume, Workspace, WorkspaceManager, default_claim, engine
+import attrs
+
+from workspace_managers import (
+    HOME,
+    Context,
+    Resources,
+    User,
+    Volume,
+    Workspace,
+    WorkspaceManager,
+    default_claim,
+    engine,
+)
 
 # A test does not wait for as long as a user would.
 engine.ANSWER_SECONDS = 1.0
@@ -17,26 +28,26 @@ STUDY = Workspace(
     name="study",
     display_name="Study",
     description="Of a test",
-    available_from=date(2020, 1, 1),
-    expires=date(2090, 1, 1),
-    grant_expires=date(2090, 1, 1),
+    first_day=date(2020, 1, 1),
+    last_day=date(2090, 1, 1),
+    grant_last_day=date(2090, 1, 1),
     image="example/notebook:1.0",
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@attrs.frozen(kw_only=True)
 class OwnStudy(Workspace):
     """A plugin may have facts of its own; their annotations are nobody else's concern."""
 
     room: "Room" = 1  # type: ignore[name-defined]  # noqa: F821, UP037 - that is the point
 
 
-OWN_STUDY = OwnStudy(**{each.name: getattr(STUDY, each.name) for each in fields(STUDY)})
+OWN_STUDY = OwnStudy(**{each.name: getattr(STUDY, each.name) for each in attrs.fields(Workspace)})
 VOLUME = Volume(claim=default_claim("study"), mount_path=f"{HOME}/study")
 
 
 def _spoiled(fact: Workspace | Volume, **changes: Any) -> Any:
-    return replace(fact, **changes)
+    return attrs.evolve(fact, **changes)
 
 
 WRONG: dict[str, dict[str, Any]] = {
@@ -47,25 +58,42 @@ WRONG: dict[str, dict[str, Any]] = {
         "of-dicts": [{"name": "study"}],
         "generator": (each for each in [STUDY]),
         "a-volume": [VOLUME],
-        "datetime": [_spoiled(STUDY, expires=datetime(2090, 1, 1, tzinfo=UTC))],
-        "text-for-a-day": [_spoiled(STUDY, grant_expires="2090-01-01")],
-        "name-of-none": [_spoiled(STUDY, name=None)],
-        "number-for-a-title": [_spoiled(STUDY, display_name=7)],
-        "label-of-a-number": [_spoiled(STUDY, labels={"pool": 1})],
-        "resources-of-none": [_spoiled(STUDY, resources=None)],
-        "list-of-tolerations": [_spoiled(STUDY, tolerations=[{"key": "gpu"}])],
     },
-    "confirm": {"none": None, "true": True, "text": "study", "list": [STUDY], "no-day": _spoiled(STUDY, expires=None)},
+    "confirm": {"none": None, "true": True, "text": "study", "list": [STUDY]},
     "volumes_for": {
         "none": None,
         "text": "jupyter-study",
         "of-text": ["jupyter-study"],
         "a-workspace": [STUDY],
+    },
+    "problems": {"none": None, "text": "one problem", "of-numbers": [1]},
+}
+
+
+# Answers of the right type that say something wrong of the one fact in them.
+SPOILT: dict[str, dict[str, Any]] = {
+    "list_workspaces": {
+        "datetime": [_spoiled(STUDY, last_day=datetime(2090, 1, 1, tzinfo=UTC))],
+        "text-for-a-day": [_spoiled(STUDY, grant_last_day="2090-01-01")],
+        "name-of-none": [_spoiled(STUDY, name=None)],
+        "number-for-a-title": [_spoiled(STUDY, display_name=7)],
+        "label-of-a-number": [_spoiled(STUDY, labels={"pool": 1})],
+        "resources-of-none": [_spoiled(STUDY, resources=None)],
+        "tolerations-of-text": [_spoiled(STUDY, tolerations="gpu")],
+        "name-that-is-none": [_spoiled(STUDY, name="Study")],
+        "amount-that-is-none": [_spoiled(STUDY, resources=Resources(limits={"cpu": "several"}))],
+        "another-host": [_spoiled(STUDY, default_url="//evil.example")],
+    },
+    "confirm": {
+        "no-day": _spoiled(STUDY, last_day=None),
+        "ends-before-it-begins": _spoiled(STUDY, first_day=date(2090, 1, 2)),
+    },
+    "volumes_for": {
         "path-of-none": [_spoiled(VOLUME, mount_path=None)],
         "text-for-a-flag": [_spoiled(VOLUME, read_only="no")],
         "capacity-of-a-number": [_spoiled(VOLUME, capacity=10)],
+        "the-same-claim-twice": [VOLUME, _spoiled(VOLUME, mount_path="/data")],
     },
-    "problems": {"none": None, "text": "one problem", "of-numbers": [1]},
 }
 
 
@@ -120,4 +148,4 @@ class RudeManager(WorkspaceManager):
                 sys.exit(3)
             case "is-cancelled":
                 raise asyncio.CancelledError
-        return WRONG[method][how]
+        return {**WRONG[method], **SPOILT.get(method, {})}[how]

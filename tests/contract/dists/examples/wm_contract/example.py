@@ -10,11 +10,12 @@ import asyncio
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 import aiohttp
+import attrs
 
 from workspace_managers import (
     HOME,
@@ -72,11 +73,11 @@ class ExampleManager(WorkspaceManager):
 
     def holds(self, user: User, username: str) -> bool:
         """Whether a grant to this username is this user's."""
-        return bool(user.username) and user.username == username.casefold()
+        return bool(user.username) and user.username == username.lower()
 
     def build(self, name: str, facts: Mapping[str, Any], until: date) -> Workspace:
         """A grant."""
-        return Workspace(name=name, grant_expires=until, **facts)
+        return Workspace(name=name, grant_last_day=until, **facts)
 
     async def grants(self, user: User) -> list[Workspace]:
         """What the backend says now."""
@@ -125,9 +126,9 @@ class ExampleWorld(World):
         """Write it."""
         backend.workspaces[name] = facts
 
-    async def grant(self, username: str, workspace: str, expires: date) -> None:
+    async def grant(self, username: str, workspace: str, last_day: date) -> None:
         """Write it."""
-        backend.grants.append((username, workspace, expires))
+        backend.grants.append((username, workspace, last_day))
 
     async def revoke(self, username: str, workspace: str) -> None:
         """Take it away."""
@@ -203,9 +204,9 @@ class WatchingWorld(ExampleWorld):
         await super().put_workspace(name, **facts)
         await self.tell()
 
-    async def grant(self, username: str, workspace: str, expires: date) -> None:
+    async def grant(self, username: str, workspace: str, last_day: date) -> None:
         """Write it, and tell."""
-        await super().grant(username, workspace, expires)
+        await super().grant(username, workspace, last_day)
         await self.tell()
 
     async def revoke(self, username: str, workspace: str) -> None:
@@ -240,4 +241,4 @@ class WatchingContract(WorkspaceManagerContract):
 
 def changed(workspaces: Iterable[Workspace], **changes: Any) -> list[Workspace]:
     """The same grants with other facts."""
-    return [replace(each, **changes) for each in workspaces]
+    return [attrs.evolve(each, **changes) for each in workspaces]

@@ -1,0 +1,131 @@
+"""Every rule that decides something here: its number, what it says, and what happens to people where it is not kept.
+
+The audit line, the errors, the contract's clauses and the tests cite these numbers; the README shows this table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import attrs
+
+
+@attrs.frozen
+class Rule:
+    """One rule.
+
+    Attributes:
+        number: A letter for its subject (A access, E sessions, F form and facts, L loading, S storage), and a digit.
+        sentence: What it says.
+        threat: What happens without it.
+    """
+
+    number: str
+    sentence: str
+    threat: str
+
+
+def _by_number(rules: Iterable[Rule]) -> Mapping[str, Rule]:
+    return MappingProxyType({rule.number: rule for rule in rules})
+
+
+RULES: Mapping[str, Rule] = _by_number(
+    (
+        Rule(
+            "A1",
+            "A workspace opens from its first day to its last, the earlier of its own and the grant's, both days of "
+            "access in the hub's time zone.",
+            "Somebody works on data after their access has ended.",
+        ),
+        Rule(
+            "A2",
+            "A person is their whole name as the hub compares it, and has what is granted for certain.",
+            "One person is taken for another whose name looks alike.",
+        ),
+        Rule(
+            "A3",
+            "Nothing starts without a workspace that was chosen, and that the backend itself confirms for the pod.",
+            "A guessed name, or a grant that was taken away a moment ago, opens a workspace.",
+        ),
+        Rule(
+            "A4",
+            'Without a certain answer the answer is "not now", never "no" and never "yes"; a refusal tells nothing of '
+            "other people's workspaces.",
+            "An outage reads as access that was taken away, or a refusal tells who works on what.",
+        ),
+        Rule(
+            "E6",
+            "What the identity provider says of a person is unknown when it is lost or unreadable, and then grants and "
+            "denies nothing.",
+            "A lost sign-in reads as access that was taken away, or an old one keeps it open.",
+        ),
+        Rule(
+            "F1",
+            "Texts of others are shown as text and bounded wherever they go; tokens and identity claims go nowhere.",
+            "A title runs as a script in a colleague's browser, or a log hands out a session.",
+        ),
+        Rule(
+            "F2",
+            "The form shows each workspace of its reader once, with its state in words.",
+            "Somebody whose workspace has closed is left to guess why.",
+        ),
+        Rule(
+            "F3",
+            "A workspace whose facts are wrong is set aside by name, with its reason, and hides no other.",
+            "One mistake in one workspace closes the hub to everybody.",
+        ),
+        Rule(
+            "L1",
+            "The plugin is the one that is named, or the hub does not start.",
+            "Another plugin decides who may open what.",
+        ),
+        Rule(
+            "L2",
+            "A plugin is verified before it is used, and every problem is told at once.",
+            "What is missing shows at the first person's start, as a failure.",
+        ),
+        Rule(
+            "L3",
+            "Loading reads the environment once, whole, and asks no API.",
+            "A hub that restarts during an outage does not come back, or runs on half of its settings.",
+        ),
+        Rule(
+            "S1",
+            "A pod mounts exactly its workspace's volumes, and nothing else that could hold somebody's files.",
+            "Files of one project leave with another's pod.",
+        ),
+        Rule(
+            "S2",
+            "A claim is used by the workspace that its owner annotation names; the shared one is read-only; none is "
+            "made twice, shrunk or deleted.",
+            "One project reads, overwrites or loses another's files.",
+        ),
+        Rule(
+            "S3",
+            "A claim without an owner is taken over only where it is certain to be the workspace's.",
+            "A database's claim, or another project's, is mounted into a workspace.",
+        ),
+        Rule(
+            "S4",
+            "Names made for Kubernetes are legal, and no two workspaces come to the same.",
+            "Two workspaces share what is named after them.",
+        ),
+        Rule(
+            "S5",
+            "Nothing of one start is left for the next.",
+            "A server goes on with the image, limits or volumes of the workspace before.",
+        ),
+        Rule(
+            "S6",
+            "An owner is a workspace, not a name: one that is made anew under an old name is another.",
+            "A new project is given the files of the one that had its name.",
+        ),
+        Rule(
+            "S7",
+            "Which claim is a workspace's own is written down once and not changed.",
+            "Files seem to be lost, because a start looks for them in another claim.",
+        ),
+    )
+)
+"""Every rule, by its number."""
