@@ -37,8 +37,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Answer).serve_forever()
 """
-HOSTILE_IMAGE = "example/notebook:<script>window.hacked=true</script>"
-LIGHT = ("example/notebook:1.0", "example/first:1", "example/second:1", HOSTILE_IMAGE)
+LIGHT = ("example/notebook:1.0", "example/first:1", "example/second:1")
 IMAGES = {
     "example/fails:1": [sys.executable, "-c", "raise SystemExit(3)"],
     **{image: [sys.executable, "-ISc", SERVER, "{ip}", "{port}"] for image in LIGHT},

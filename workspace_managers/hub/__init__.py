@@ -48,7 +48,7 @@ def configure(c: Any, environ: Mapping[str, str] | None = None) -> None:
         c.KubeSpawner.start_timeout = settings.start_timeout
         if Application.initialized() and Application.instance().has_trait("spawner_class"):
             # The hub, which takes over its whole configuration in one step once all of it has run.
-            Application.instance().observe(lambda change: _look(change, ours, settings), names="spawner_class")
+            Application.instance().observe(lambda change: _look(c, change, ours, settings), names="spawner_class")
     # What is imported by now stays for good. The garbage collector need not walk it again and again, which holds the
     # hub up for tens of milliseconds each time.
     gc.collect()
@@ -63,8 +63,11 @@ def context_for(settings: Settings) -> Context:
     return Context(settings=settings, kube=Kube(settings.namespace), log=log)
 
 
-def _look(change: Any, ours: type, settings: Settings) -> None:
-    config: Config = change.owner.config
+def _look(c: Any, change: Any, ours: type, settings: Settings) -> None:
+    # The hub's own config has this file's only after this; what was given on its command line counts before both.
+    config = Config()
+    config.merge(c)
+    config.merge(change.owner.cli_config)
     with _or_exit():
         for sentence in precedence.check(config, change.new, ours, settings):
             log.warning("%s.", sentence)
