@@ -16,10 +16,13 @@ from pathlib import Path
 
 from .errors import ConfigurationError, quote
 from .names import is_name
+from .policy import LISTS, STRICT, Policy, read_policy
 from .quantities import quantity_value
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
+
+NO_POLICY = "none"
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
@@ -77,6 +80,10 @@ def _namespace(text: str) -> str:
     if not _LABEL.fullmatch(text):
         raise ValueError("is no name that a namespace can have")
     return text
+
+
+def _policy(text: str) -> Policy:
+    return STRICT if text == NO_POLICY else read_policy(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +187,14 @@ VARIABLES: tuple[Variable, ...] = (
         _timezone,
     ),
     NAMESPACE,
+    Variable(
+        "WORKSPACE_POLICY",
+        "policy",
+        "YAML file that says what workspaces are allowed beyond the strict default; `none` for no file.",
+        f"{NO_POLICY}, or the path of a YAML file, a map of {' and '.join(LISTS)} to lists of shell patterns",
+        NO_POLICY,
+        _policy,
+    ),
 )
 """Every variable that is read, in the order in which it is documented."""
 
@@ -196,6 +211,7 @@ class Settings:
         start_timeout: Seconds.
         timezone: Where days begin and end (rule A1).
         namespace: The hub's own.
+        policy: What workspaces are allowed beyond the strict default.
     """
 
     workspace_manager: str
@@ -205,6 +221,7 @@ class Settings:
     start_timeout: int
     timezone: zoneinfo.ZoneInfo
     namespace: str
+    policy: Policy = STRICT
 
     @classmethod
     def from_environ(
@@ -236,6 +253,7 @@ class Settings:
     def as_environ(self) -> dict[str, str]:
         """The environment that gives these settings, defaults written out."""
         texts = {"access_modes": ",".join(self.access_modes), "timezone": self.timezone.key}
+        texts["policy"] = self.policy.file or NO_POLICY
         return {v.name: texts.get(v.field) or str(getattr(self, v.field)) for v in VARIABLES}
 
 
