@@ -14,11 +14,13 @@ from .errors import (
     quote,
 )
 from .kube.cache import WatchCache
+from .kube.claims import shared_claim_problem
 from .kube.client import ApiError, Kube
 from .manager import INTERFACE_VERSION, Context, WorkspaceManager
 from .models import Resources, User, Volume, Workspace
 from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_name
 from .pods import is_label
+from .policy import Policy
 from .quantities import quantity_value
 from .settings import Settings
 from .storage import check_volumes
@@ -34,6 +36,7 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Kube",
+    "Policy",
     "Resources",
     "Settings",
     "StorageRefused",
@@ -52,4 +55,5 @@ __all__ = [
     "quantity_value",
     "quote",
     "require_open",
+    "shared_claim_problem",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from time import monotonic
@@ -116,6 +116,19 @@ class WorkspaceManager(ABC):
         Override it where the backend keeps one. Its failure is logged and never stops a start.
         """
 
+    async def naming(self, claim: str) -> Collection[str] | None:
+        """The names of all workspaces that name a claim, from the backend itself and not from a cache; None: unknown.
+
+        Called where a claim without an owner would be adopted, or a claim made under a name that is not the workspace's
+        own default: then it must be named by that workspace and by no other (rule S3). Every workspace counts, closed
+        and broken ones too, with each name that it gives or would fall back on. Override it where workspaces may name
+        their claims.
+
+        Raises:
+            BackendUnavailable: The backend cannot answer.
+        """
+        return None
+
     async def start(self) -> None:  # noqa: B027 - optional on purpose
         """Called once on the hub's loop, before the first question. Override it to connect and to read ahead."""
 
@@ -189,15 +202,28 @@ class WorkspaceManager(ABC):
         answers = await self._ask("volumes_for", self.volumes_for(user, confirmed))
         volumes = self._checked("volumes_for", answers, Volume)
         storage.check_volumes(confirmed.name, volumes)
-        rebuilt = pods.rebuild(pod, confirmed, volumes)
-        await ensure_claims(self.context.kube, self.context.settings, confirmed.name, volumes)
+        rebuilt = pods.rebuild(pod, confirmed, volumes, self.context.settings.policy)
+        await ensure_claims(self.context.kube, self.context.settings, confirmed, volumes, self._named_by)
         if monotonic() - asked > CONFIRMED_SECONDS:
             await self._confirmed(user, name)  # rule A3: while claims were slow to come, access may have ended
         try:
             await self._ask("provisioned", self.provisioned(user, confirmed, volumes))
         except WorkspaceManagerError as error:
             self.context.log.warning("The status of workspace %s was not written: %s", quote(name), error)
-        return rebuilt
+        if rebuilt.removed:
+            removed = ", ".join(f"{quote(volume)} ({quote(kind)})" for volume, kind in rebuilt.removed)
+            self.context.log.info(
+                "Volumes taken off the pod of %s in workspace %s: %s", quote(user.name), quote(name), removed
+            )
+        return rebuilt.pod
+
+    async def _named_by(self, claim: str) -> Collection[str] | None:
+        answer = await self._ask("naming", self.naming(claim))
+        if answer is None or (isinstance(answer, Collection) and not isinstance(answer, str | bytes)):
+            return answer
+        raise BackendUnavailable(
+            f"{type(self).__qualname__}.naming answered with {quote(answer)}; expected: names of workspaces, or None"
+        )
 
     async def _confirmed(self, user: User, name: str) -> Workspace:
         answer = await self._ask("confirm", self.confirm(user, name))

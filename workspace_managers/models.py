@@ -83,6 +83,12 @@ class Workspace:
         labels: Further labels for the pod; they never replace those that the hub sets.
         node_selector: As in a pod.
         tolerations: As in a pod.
+        environment: Environment variables for the server, by name; they never replace one that the hub sets.
+        annotations: Further annotations for the pod; they never replace those that the hub sets.
+        idle_seconds: How long the server may be idle before it is stopped; None for the hub's own default.
+        service_account: The pod's service account, which the operator's policy must allow; None for the hub's own.
+        uid: What tells this workspace from an earlier one of the same name, as a Kubernetes UID does; None where the
+            backend has no such thing. With it, a new workspace does not get the files of the old one (rule S6).
         versions: Versions of the resources that the grant rests on, by a word for each, such as ``binding``; for the
             audit line and the pod's annotation. Empty where the backend has none.
         source: Whatever the plugin needs again in ``volumes_for``; the framework never looks inside.
@@ -100,6 +106,11 @@ class Workspace:
     labels: Mapping[str, str] = field(default_factory=_nothing, hash=False)
     node_selector: Mapping[str, str] = field(default_factory=_nothing, hash=False)
     tolerations: tuple[Mapping[str, Any], ...] = field(default=(), hash=False)
+    environment: Mapping[str, str] = field(default_factory=_nothing, hash=False)
+    annotations: Mapping[str, str] = field(default_factory=_nothing, hash=False)
+    idle_seconds: int | None = None
+    service_account: str | None = None
+    uid: str | None = None
     versions: Mapping[str, str] = field(default_factory=_nothing, hash=False)
     source: Any = field(default=None, hash=False, compare=False, repr=False)
 
@@ -113,9 +124,9 @@ class Volume:
         mount_path: Absolute path in the container.
         read_only: Whether the pod may write to it.
         shared: Whether this is the hub's one shared claim, which must be read-only (rule S2).
-        sole: True when the plugin vouches that no other workspace names this claim, False when another does, None when
-            it cannot tell. Only what is vouched for may be made or adopted under a name that is not the workspace's own
-            default, and a claim without an owner that another workspace names is adopted by neither (rule S3).
+        recorded: Whether the backend's own record says that this claim is the workspace's, such as a status that was
+            written when it was mounted; not what the workspace asks for. A claim without an owner is adopted under a
+            name that is not the workspace's own default only where it is recorded, or the policy allows it (rule S3).
         storage_class: Used only when the claim is first made; None for ``DEFAULT_STORAGE_CLASS``.
         access_modes: Used only when the claim is first made; empty for ``DEFAULT_STORAGE_ACCESS_MODES``.
         capacity: A Kubernetes quantity, used only when the claim is first made; None for ``DEFAULT_STORAGE_CAPACITY``.
@@ -125,7 +136,7 @@ class Volume:
     mount_path: str
     read_only: bool = False
     shared: bool = False
-    sole: bool | None = None
+    recorded: bool = False
     storage_class: str | None = None
     access_modes: tuple[str, ...] = ()
     capacity: str | None = None

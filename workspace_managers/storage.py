@@ -34,8 +34,10 @@ def check_volumes(workspace: str, volumes: Sequence[Volume]) -> None:
         StorageRefused: With every reason found.
     """
     reasons = [*_workspace_reasons(workspace), *_path_reasons([volume.mount_path for volume in volumes])]
-    for volume in volumes:
+    for index, volume in enumerate(volumes):
         reasons += _claim_reasons(volume)
+        if volume.claim in (each.claim for each in volumes[:index]):
+            reasons.append(f"claim {quote(volume.claim)} is there twice")
     if reasons:
         raise StorageRefused(f"workspace {quote(workspace)}: " + "; ".join(reasons))
 
