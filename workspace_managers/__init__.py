@@ -16,10 +16,12 @@ from .errors import (
     quote,
 )
 from .kube.cache import WatchCache
+from .kube.claims import shared_claim_problem
 from .kube.client import ApiError, Kube
 from .manager import INTERFACE_VERSION, WorkspaceManager
 from .models import Resources, User, Volume, Workspace
 from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_label, is_name
+from .policy import Policy
 from .quantities import quantity_value
 from .settings import Settings
 from .storage import check_volumes
@@ -36,6 +38,7 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Kube",
+    "Policy",
     "Resources",
     "Settings",
     "StorageRefused",
@@ -54,4 +57,5 @@ __all__ = [
     "quantity_value",
     "quote",
     "require_open",
+    "shared_claim_problem",
 ]

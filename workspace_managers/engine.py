@@ -7,8 +7,9 @@ never a user without workspaces (rule A4).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -54,6 +55,7 @@ class Plugin(Protocol):
     async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]: ...
     async def confirm(self, user: User, name: str) -> Workspace: ...
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None: ...
+    async def naming(self, claim: str) -> Collection[str] | None: ...
     async def start(self) -> None: ...
     async def close(self) -> None: ...
 
@@ -65,11 +67,13 @@ class Provision:
     Attributes:
         grant: What the backend confirmed, and all that the pod was made from.
         pod: The pod to create, as the API's JSON.
+        removed: Name and kind of each volume that was taken off it (rule S1).
         confirmed_at: When the grant was last confirmed, in seconds of the monotonic clock.
     """
 
     grant: Workspace
     pod: Mapping[str, Any]
+    removed: tuple[tuple[str, str], ...]
     confirmed_at: float
 
 
@@ -123,6 +127,7 @@ async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod)
     Raises:
         WorkspaceManagerError: As ``WorkspaceManager.provision`` says.
     """
+    settings = plugin.context.settings
     grant = await confirm(plugin, user, name)
     for _ in range(ROUNDS):
         confirmed_at = monotonic()
@@ -132,8 +137,8 @@ async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod)
         if problem := next(filter(None, (volume.problem() for volume in volumes)), None):
             raise StorageRefused(f"a volume of workspace {quote(grant.name)} is wrong: {problem}")
         storage.check_volumes(grant.name, volumes)
-        pod = pods.rebuild(await make_pod(grant), grant, volumes)
-        await ensure_claims(plugin.context.kube, plugin.context.settings, grant.name, volumes)
+        rebuilt = pods.rebuild(await make_pod(grant), grant, volumes, settings.policy)
+        await ensure_claims(plugin.context.kube, settings, grant, volumes, partial(_named_by, plugin))
         if monotonic() - confirmed_at > CONFIRMED_SECONDS:
             before, confirmed_at = grant, monotonic()
             grant = await confirm(plugin, user, name)
@@ -143,7 +148,7 @@ async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod)
             await _ask(plugin, "provisioned", plugin.provisioned(user, grant, volumes))
         except WorkspaceManagerError as error:
             plugin.context.log.warning("The status of workspace %s was not written: %s", quote(grant.name), error)
-        return Provision(grant=grant, pod=pod, confirmed_at=confirmed_at)
+        return Provision(grant=grant, pod=rebuilt.pod, removed=rebuilt.removed, confirmed_at=confirmed_at)
     raise BackendUnavailable(f"the workspace {quote(name)} was changed {ROUNDS} times while its server was made ready")
 
 
@@ -240,6 +245,15 @@ def _right(plugin: Plugin, grants: Iterable[Workspace]) -> Iterator[Workspace]:
             plugin.context.log.warning("The workspace %s is set aside: %s", quote(grant.name, 80), problem)
         else:
             yield grant
+
+
+async def _named_by(plugin: Plugin, claim: str) -> Collection[str] | None:
+    answer = await _ask(plugin, "naming", plugin.naming(claim))
+    if answer is None or (isinstance(answer, Collection) and not isinstance(answer, str | bytes)):
+        return answer
+    raise BackendUnavailable(
+        f"{type(plugin).__qualname__}.naming answered with {quote(answer)}; expected: names of workspaces, or None"
+    )
 
 
 async def _ask(plugin: Plugin, method: str, answer: Awaitable[T]) -> T:

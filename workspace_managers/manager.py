@@ -8,7 +8,7 @@ name for its own.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import ClassVar, final
 
 from . import access, engine
@@ -76,6 +76,19 @@ class WorkspaceManager(ABC):
 
         Override it where the backend keeps one. Its failure is logged and never stops a start.
         """
+
+    async def naming(self, claim: str) -> Collection[str] | None:
+        """The names of all workspaces that name a claim, from the backend itself and not from a cache; None: unknown.
+
+        Called where a claim without an owner would be adopted, or a claim made under a name that is not the workspace's
+        own default: then it must be named by that workspace and by no other (rule S3). Every workspace counts, closed
+        and broken ones too, with each name that it gives or would fall back on. Override it where workspaces may name
+        their claims.
+
+        Raises:
+            BackendUnavailable: The backend cannot answer.
+        """
+        return None
 
     async def start(self) -> None:  # noqa: B027 - optional on purpose
         """Called once on the hub's loop, before the first question. Override it to connect and to read ahead."""

@@ -136,10 +136,10 @@ class Workspace:
         environment: Further environment variables for the server; none that the hub sets.
         node_selector: As in a pod.
         tolerations: As in a pod.
-        service_account: The pod's service account; None for the hub's default.
+        service_account: The pod's service account, which the operator's policy must allow; None for the hub's own.
         idle_seconds: Seconds without activity after which the server may end itself; None for never.
-        uid: What identifies the workspace itself, so that a new one under an old name is told apart; None where the
-            backend has nothing of the kind.
+        uid: What tells this workspace from an earlier one of the same name, as a Kubernetes UID does; None where the
+            backend has no such thing. With it, a new workspace does not get the files of the old one (rule S6).
         versions: Versions of the resources that the grant rests on, by a word for each, such as ``binding``; for the
             audit line and the pod's annotation. Empty where the backend has none.
         source: Whatever the plugin needs again in ``volumes_for``, to be pickled like the rest; the framework never
@@ -184,9 +184,9 @@ class Volume:
         mount_path: Absolute path in the container.
         read_only: Whether the pod may write to it.
         shared: Whether this is the hub's one shared claim, which must be read-only (rule S2).
-        sole: True when the plugin vouches that no other workspace names this claim, False when another does, None when
-            it cannot tell. Only what is vouched for may be made or adopted under a name that is not the workspace's own
-            default, and a claim without an owner that another workspace names is adopted by neither (rule S3).
+        recorded: Whether the backend's own record says that this claim is the workspace's, such as a status that was
+            written when it was mounted; not what the workspace asks for. A claim without an owner is adopted under a
+            name that is not the workspace's own default only where it is recorded, or the policy allows it (rule S3).
         storage_class: Used only when the claim is first made; None for ``DEFAULT_STORAGE_CLASS``.
         access_modes: Used only when the claim is first made; empty for ``DEFAULT_STORAGE_ACCESS_MODES``.
         capacity: A Kubernetes quantity, used only when the claim is first made; None for ``DEFAULT_STORAGE_CAPACITY``.
@@ -196,7 +196,7 @@ class Volume:
     mount_path: str
     read_only: bool = False
     shared: bool = False
-    sole: bool | None = None
+    recorded: bool = False
     storage_class: str | None = None
     access_modes: tuple[str, ...] = attrs.field(default=(), converter=_frozen)
     capacity: str | None = None
@@ -240,7 +240,7 @@ _VOLUME_CHECKS: tuple[tuple[str, checks.Check], ...] = (
     ("mount_path", checks.mount_path),
     ("read_only", checks.flag),
     ("shared", checks.flag),
-    ("sole", checks.optional(checks.flag)),
+    ("recorded", checks.flag),
     ("storage_class", checks.optional(checks.name)),
     ("access_modes", checks.access_modes),
     ("capacity", checks.optional(checks.capacity)),

@@ -12,6 +12,9 @@ import re
 SHARED_CLAIM = "jupyter-shared"
 SHARED_NAME = "shared"
 HOME = "/home/jovyan"
+DEFAULT_CLAIM_PREFIX = "jupyter-"
+WORKSPACE_LABEL = "workspace"
+"""The label of a pod that names its workspace."""
 
 LABEL_LIMIT = 63
 NAME_LIMIT = 253
@@ -44,7 +47,7 @@ def _shortened(value: str, original: str, limit: int) -> str:
 
 def default_claim(workspace: str) -> str:
     """The claim that a workspace has when it names none: ``jupyter-<workspace>``, shortened past 253 characters."""
-    name = f"jupyter-{workspace}"
+    name = f"{DEFAULT_CLAIM_PREFIX}{workspace}"
     return name if len(name) <= NAME_LIMIT else _shortened(name, workspace, NAME_LIMIT)
 
 

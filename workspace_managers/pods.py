@@ -1,25 +1,27 @@
 """The pod that a workspace gets, from the pod that the hub would start (rules S1, S4 and S5).
 
-Always true here: the API's JSON in, new JSON out; what came in is not changed. What comes out mounts exactly the
-volumes of the workspace and, beside them, only volumes that hold nobody's files.
+The API's JSON in, new JSON out; what came in is not changed. What comes out mounts exactly the volumes of the workspace
+and, beside them, only volumes that hold nobody's files.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import posixpath
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .checks import RESERVED_DOMAINS
-from .errors import StorageRefused, quote
+from .errors import NO_DATA_LOST, AccessDenied, ServiceFault, quote
 from .models import Volume, Workspace
-from .names import label_value, volume_name
+from .names import WORKSPACE_LABEL, label_value, volume_name
+from .policy import STRICT, Policy
 from .storage import overlap
 
 NOTEBOOK = "notebook"
 """The container that KubeSpawner makes for the user's server."""
-WORKSPACE_LABEL = "workspace"
 WORKSPACE_ANNOTATION = "workspace-managers/workspace"
 VERSIONS_ANNOTATION = "workspace-managers/versions"
 """The versions of the resources that the pod's volumes were decided on, as JSON."""
@@ -29,45 +31,77 @@ PASSING_KINDS = frozenset({"configMap", "secret", "emptyDir", "projected", "down
 # NetworkPolicies of the Helm chart let a pod with these labels reach the proxy's and the hub's own API.
 _RESERVED_LABELS = frozenset({"app", "component", "release", "chart", "heritage", WORKSPACE_LABEL})
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
+_NOT_ALLOWED = (
+    "This workspace was not started, because it asks for something that this service does not allow it. "
+    f"{NO_DATA_LOST} Please tell the people who run this service."
+)
 
 
-def rebuild(pod: Mapping[str, Any], workspace: Workspace, volumes: Sequence[Volume]) -> dict[str, Any]:
-    """The pod of this workspace: foreign storage off, its own on; its labels, node selector, tolerations and resources.
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A workspace's pod, and what it lost.
+
+    Attributes:
+        pod: The pod, as the API's JSON.
+        removed: Name and kind of each volume that was taken off, such as ``("data", "nfs")``, and of each block device
+            that was not one of these.
+    """
+
+    pod: dict[str, Any]
+    removed: tuple[tuple[str, str], ...]
+
+
+def rebuild(
+    pod: Mapping[str, Any], workspace: Workspace, volumes: Sequence[Volume], policy: Policy = STRICT
+) -> Rebuilt:
+    """The pod of this workspace: foreign storage off, its own on, and what else the workspace says of its pods.
 
     Args:
         pod: The pod that the hub would create.
         workspace: As confirmed by the backend.
         volumes: As checked by ``storage.check_volumes``.
+        policy: What the operator allows.
 
     Raises:
-        StorageRefused: The pod is not one that KubeSpawner makes, or a mount of the hub's own is in the way.
+        ServiceFault: The pod is not one that KubeSpawner makes, or a mount of the hub's own is in the way.
+        AccessDenied: The workspace asks for a service account that the policy does not allow, or for other nodes than
+            the hub's own settings do.
     """
     rebuilt: dict[str, Any] = copy.deepcopy(dict(pod))
     spec = rebuilt.setdefault("spec", {})
-    _take_off_storage(spec)
+    removed = _take_off_storage(spec)
     notebook = next((each for each in spec.get("containers") or [] if each.get("name") == NOTEBOOK), None)
     if notebook is None:
-        raise StorageRefused(f"the pod has no container {NOTEBOOK!r} to mount the workspace in", rule="S1")
+        raise ServiceFault(f"the pod has no container {NOTEBOOK!r} to mount the workspace in", rule="S1")
     _run(notebook, workspace)
     _mount(spec, notebook, volumes)
     _label(rebuilt.setdefault("metadata", {}), workspace)
     _schedule(spec, workspace)
-    return rebuilt
+    _add_environment(notebook, workspace.environment)
+    _set_service_account(spec, workspace, policy)
+    return Rebuilt(rebuilt, removed)
 
 
-def _take_off_storage(spec: dict[str, Any]) -> None:
-    kept = [volume for volume in spec.get("volumes") or [] if _passes(volume)]
-    names = {volume["name"] for volume in kept}
-    spec["volumes"] = kept
+def _take_off_storage(spec: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    volumes = spec.get("volumes") or []
+    spec["volumes"] = [volume for volume in volumes if _passes(volume)]
+    removed = {volume["name"]: "+".join(_kinds(volume)) or "no kind" for volume in volumes if not _passes(volume)}
+    names = {volume["name"] for volume in spec["volumes"]}
     for container in _containers(spec):
         container["volumeMounts"] = [each for each in container.get("volumeMounts") or [] if each.get("name") in names]
         # A block device is always a persistent volume.
-        container.pop("volumeDevices", None)
+        for device in container.pop("volumeDevices", None) or []:
+            removed.setdefault(device["name"], "volumeDevices")
+    return tuple(removed.items())
 
 
 def _passes(volume: Mapping[str, Any]) -> bool:
-    kinds = {key for key, value in volume.items() if key != "name" and value is not None}
-    return len(kinds) == 1 and kinds <= PASSING_KINDS
+    kinds = _kinds(volume)
+    return len(kinds) == 1 and PASSING_KINDS.issuperset(kinds)
+
+
+def _kinds(volume: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in volume.items() if key != "name" and value is not None]
 
 
 def _containers(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -75,31 +109,50 @@ def _containers(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _mount(spec: dict[str, Any], notebook: dict[str, Any], volumes: Sequence[Volume]) -> None:
-    taken = {volume["name"] for volume in spec["volumes"]}
+    present = {volume["name"]: volume for volume in spec["volumes"]}
+    hub_mounts = list(notebook["volumeMounts"])
     for volume in volumes:
-        in_the_way = [
-            each["mountPath"] for each in notebook["volumeMounts"] if overlap(volume.mount_path, each["mountPath"])
-        ]
-        if in_the_way:
-            raise StorageRefused(
-                f"mount path {quote(volume.mount_path)} and {quote(in_the_way[0])} cover each other", rule="S1"
-            )
+        for mount in hub_mounts:
+            if _is_in_the_way(mount, present[mount["name"]], volume.mount_path):
+                raise ServiceFault(
+                    f"mount path {quote(volume.mount_path)} and {quote(mount['mountPath'])} cover each other", rule="S1"
+                )
         name = volume_name(volume.claim)
-        if name not in taken:
-            spec["volumes"].append({"name": name, "persistentVolumeClaim": {"claimName": volume.claim}})
-            taken.add(name)
+        if name in present:
+            raise ServiceFault(
+                f"the pod has another volume {quote(name)}, which is the name of that of claim {quote(volume.claim)}",
+                rule="S1",
+            )
+        spec["volumes"].append({"name": name, "persistentVolumeClaim": {"claimName": volume.claim}})
         notebook["volumeMounts"].append({"name": name, "mountPath": volume.mount_path, "readOnly": volume.read_only})
 
 
+def _is_in_the_way(mount: Mapping[str, Any], volume: Mapping[str, Any], path: str) -> bool:
+    """Whether a mount of the hub's own and ours at ``path`` would cover each other, or leave files in the wrong one."""
+    other = _plain(mount["mountPath"])
+    if "emptyDir" in volume and not mount.get("readOnly") and path.startswith(other.rstrip("/") + "/"):
+        # It holds nobody's files, and outer mounts are made first, so that ours is a folder in it.
+        return False
+    return overlap(path, other)
+
+
+def _plain(path: str) -> str:
+    """A mount path as the kubelet takes it: from the root, and without what stands for nothing."""
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
 def _label(metadata: dict[str, Any], workspace: Workspace) -> None:
-    labels = metadata["labels"] = dict(metadata.get("labels") or {})
-    for key, value in workspace.labels.items():
-        if key not in labels and not is_reserved_label(key):
-            labels[key] = value
+    labels = metadata["labels"] = _added(metadata.get("labels"), workspace.labels)
     labels[WORKSPACE_LABEL] = label_value(workspace.name)
-    annotations = metadata["annotations"] = dict(metadata.get("annotations") or {})
+    annotations = metadata["annotations"] = _added(metadata.get("annotations"), workspace.annotations)
     annotations[WORKSPACE_ANNOTATION] = workspace.name
     annotations[VERSIONS_ANNOTATION] = json.dumps(dict(workspace.versions))
+
+
+def _added(present: Mapping[str, str] | None, more: Mapping[str, str]) -> dict[str, str]:
+    """Labels or annotations with more of them, none of which replaces one or is the hub's own."""
+    added = {key: value for key, value in more.items() if not is_reserved_label(key)}
+    return {**added, **(present or {})}
 
 
 def is_reserved_label(key: str) -> bool:
@@ -120,7 +173,38 @@ def _run(notebook: dict[str, Any], workspace: Workspace) -> None:
 
 
 def _schedule(spec: dict[str, Any], workspace: Workspace) -> None:
+    selector = spec.get("nodeSelector") or {}
+    for key, value in workspace.node_selector.items():
+        if selector.get(key, value) != value:
+            raise AccessDenied(
+                f"workspace {quote(workspace.name)} asks for nodes with {quote(key)}: {quote(value)}, where the hub's "
+                f"own settings say {quote(selector[key])}",
+                user_message=_NOT_ALLOWED,
+                rule="F3",
+            )
     if workspace.node_selector:
-        spec["nodeSelector"] = {**(spec.get("nodeSelector") or {}), **workspace.node_selector}
+        spec["nodeSelector"] = {**selector, **workspace.node_selector}
     if workspace.tolerations:
         spec["tolerations"] = [*(spec.get("tolerations") or []), *(dict(each) for each in workspace.tolerations)]
+
+
+def _add_environment(notebook: dict[str, Any], environment: Mapping[str, str]) -> None:
+    present = notebook.get("env") or []
+    names = {each.get("name") for each in present}
+    added = [{"name": name, "value": value} for name, value in environment.items() if name not in names]
+    if added:
+        notebook["env"] = [*present, *added]
+
+
+def _set_service_account(spec: dict[str, Any], workspace: Workspace, policy: Policy) -> None:
+    account = workspace.service_account
+    if account is None:
+        return
+    if not policy.allows_service_account(account):
+        raise AccessDenied(
+            f"workspace {quote(workspace.name)} asks for the service account {quote(account)}, which the policy does "
+            "not allow; add it to service_accounts in the file that WORKSPACE_POLICY names",
+            user_message=_NOT_ALLOWED,
+            rule="F3",
+        )
+    spec["serviceAccountName"] = account

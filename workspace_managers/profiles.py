@@ -6,6 +6,7 @@ takes these from its traits; what the pod itself has is in ``pods``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from . import quantities
@@ -17,8 +18,12 @@ _RESOURCES = (
 )
 
 
-def traits(workspace: Workspace) -> dict[str, Any]:
+def traits(workspace: Workspace, args: Sequence[str] = ()) -> dict[str, Any]:
     """The traits that a workspace sets; the hub's own values hold for the others.
+
+    Args:
+        workspace: The grant.
+        args: The server's arguments that the hub sets, to which an idle time is added.
 
     A workspace that says anything about CPU (or memory) says all of it, as in a pod: a limit alone is also the request,
     and a hub's default next to it could contradict it.
@@ -27,6 +32,8 @@ def traits(workspace: Workspace) -> dict[str, Any]:
     if workspace.default_url:
         # The spawner formats this trait with the user's name.
         wanted["default_url"] = workspace.default_url.replace("{", "{{").replace("}", "}}")
+    if workspace.idle_seconds is not None:
+        wanted["args"] = [*args, f"--ServerApp.shutdown_no_activity_timeout={workspace.idle_seconds}"]
     requests, limits = workspace.resources.requests, workspace.resources.limits
     for resource, guarantee, limit, convert in _RESOURCES:
         if resource in requests or resource in limits:

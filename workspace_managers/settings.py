@@ -17,9 +17,12 @@ from pathlib import Path
 from .checks import ACCESS_MODES, access_modes_problem
 from .errors import ConfigurationError, quote
 from .names import is_name
+from .policy import LISTS, STRICT, Policy, read_policy
 from .quantities import quantity_value
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+NO_POLICY = "none"
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _SECONDS = re.compile(r"\d{1,9}", re.ASCII)
@@ -78,6 +81,10 @@ def _namespace(text: str) -> str:
     if not _LABEL.fullmatch(text):
         raise ValueError("is no name that a namespace can have")
     return text
+
+
+def _policy(text: str) -> Policy:
+    return STRICT if text == NO_POLICY else read_policy(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +196,14 @@ VARIABLES: tuple[Variable, ...] = (
         _flag,
     ),
     NAMESPACE,
+    Variable(
+        "WORKSPACE_POLICY",
+        "policy",
+        "YAML file that says what workspaces are allowed beyond the strict default; `none` for no file.",
+        f"{NO_POLICY}, or the path of a YAML file, a map of {' and '.join(LISTS)} to lists of shell patterns",
+        NO_POLICY,
+        _policy,
+    ),
 )
 """Every variable that is read, in the order in which it is documented."""
 
@@ -206,6 +221,7 @@ class Settings:
         timezone: Where days begin and end (rule A1).
         scoped_names: Whether a backslash in a person's name ends a workspace's, for ``User.identify`` (rule A2).
         namespace: The hub's own.
+        policy: What workspaces are allowed beyond the strict default.
     """
 
     workspace_manager: str
@@ -216,6 +232,7 @@ class Settings:
     timezone: zoneinfo.ZoneInfo
     scoped_names: bool
     namespace: str
+    policy: Policy = STRICT
 
     @classmethod
     def from_environ(
@@ -250,6 +267,7 @@ class Settings:
             "access_modes": ",".join(self.access_modes),
             "timezone": self.timezone.key,
             "scoped_names": str(self.scoped_names).lower(),
+            "policy": self.policy.file or NO_POLICY,
         }
         return {v.name: texts.get(v.field) or str(getattr(self, v.field)) for v in VARIABLES}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from .errors import StorageRefused, quote
@@ -36,8 +37,9 @@ def check_volumes(workspace: str, volumes: Sequence[Volume]) -> None:
     reasons = [*_workspace_reasons(workspace), *_path_reasons([volume.mount_path for volume in volumes])]
     for volume in volumes:
         reasons += _claim_reasons(volume)
-    claims = [volume.claim for volume in volumes]
-    reasons += [f"it mounts {quote(claim)} twice" for claim in dict.fromkeys(claims) if claims.count(claim) > 1]
+    for claim, count in Counter(volume.claim for volume in volumes).items():
+        if count > 1:
+            reasons.append(f"it mounts {quote(claim)} {count} times")
     if reasons:
         raise StorageRefused(f"workspace {quote(workspace)}: " + "; ".join(reasons))
 

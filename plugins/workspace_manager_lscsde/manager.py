@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from workspace_managers import (
@@ -27,6 +27,7 @@ from workspace_managers import (
     in_scope,
     quote,
     require_open,
+    shared_claim_problem,
 )
 
 from .compat import BINDINGS, WORKSPACES, Kind, get_object
@@ -36,6 +37,7 @@ from .resources import (
     Binding,
     SetAside,
     WorkspaceRecord,
+    named_claims,
     read_binding,
     read_workspace,
 )
@@ -74,7 +76,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             context.kube,
             WORKSPACES.path(context.namespace),
             keep=self._keep_workspace,
-            keys=_claim_keys,
+            keys=_no_keys,
             log=context.log,
         )
 
@@ -134,14 +136,11 @@ class LscsdeWorkspaceManager(WorkspaceManager):
 
     async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
         """The workspace's own claim in its folder, further storage where it wants it, the shared claim read-only."""
-        record = _record_of(workspace)
-        sole: dict[str, bool] = {}
-        for storage in record.storage:
-            # The workspace itself must be among them: a cache that has not heard of what this one names, as it is now,
-            # may not have heard of another one either.
-            named_by = await self._workspaces.by_key(storage.claim)
-            sole[storage.claim] = {each.name for each in named_by} == {record.name}
-        return record.volumes(sole)
+        return _record_of(workspace).volumes()
+
+    async def naming(self, claim: str) -> Collection[str] | None:
+        """The workspaces that name a claim, read from the API server, those that are set aside too."""
+        return {str(raw["metadata"]["name"]) async for raw in self._objects(WORKSPACES) if claim in named_claims(raw)}
 
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None:
         """Write the status, where it does not say already what is true."""
@@ -160,13 +159,20 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             self.context.log.debug("The status of workspace %s was not written: %s", record.name, error)
 
     async def problems(self) -> Sequence[str]:
-        """Every resource that is set aside, and why, read from the API server; the first 50, and how many more."""
+        """What keeps the shared claim from being mounted, and every resource that is set aside, with the reason.
+
+        Read from the API server; the first 50, and how many more.
+        """
         workspaces: dict[str, WorkspaceRecord | SetAside] = {}
-        async for raw in self._pages(WORKSPACES):
+        users: dict[str, set[str]] = {}
+        async for raw in self._objects(WORKSPACES):
             record = read_workspace(raw)
             workspaces[record.name] = record
-        found = list(_workspace_problems(workspaces))
-        async for raw in self._pages(BINDINGS):
+            for claim in named_claims(raw):
+                users.setdefault(claim, set()).add(record.name)
+        shared = await shared_claim_problem(self.context.kube)
+        found = [*([shared] if shared else ()), *_workspace_problems(workspaces.values(), users)]
+        async for raw in self._objects(BINDINGS):
             if problem := _binding_problem(raw, workspaces):
                 found.append(f"binding {quote(raw['metadata']['name'], 80)}: {problem}")
         more = len(found) - PROBLEMS_SHOWN
@@ -203,19 +209,12 @@ class LscsdeWorkspaceManager(WorkspaceManager):
                 return None
             raise BackendUnavailable(f"{kind.word} {quote(name)} cannot be read: {error}") from error
 
-    async def _pages(self, kind: Kind) -> AsyncIterator[Mapping[str, Any]]:
-        query = {"limit": str(PAGE_OBJECTS)}
-        while True:
-            try:
-                page = await self.context.kube.get(kind.path(self.context.namespace), query)
-            except ApiError as error:
-                raise BackendUnavailable(f"{kind.plural} cannot be listed: {error}") from error
-            for raw in page.get("items") or ():
+    async def _objects(self, kind: Kind) -> AsyncIterator[Mapping[str, Any]]:
+        try:
+            async for raw in self.context.kube.items(kind.path(self.context.namespace), page=PAGE_OBJECTS):
                 yield raw
-            token = (page.get("metadata") or {}).get("continue")
-            if not token:
-                return
-            query["continue"] = token
+        except ApiError as error:
+            raise BackendUnavailable(f"{kind.plural} cannot be listed: {error}") from error
 
     def _keep_binding(self, raw: Mapping[str, Any]) -> Binding | None:
         try:
@@ -269,8 +268,9 @@ def _binding_keys(binding: Binding) -> Iterable[str]:
     return next(filter(None, (rule.keys() for rule in binding.rules)), (FOR_ALL,))
 
 
-def _claim_keys(record: WorkspaceRecord | SetAside) -> Iterable[str]:
-    return record.named
+def _no_keys(_record: WorkspaceRecord | SetAside) -> Iterable[str]:
+    """Workspaces are found by their names alone."""
+    return ()
 
 
 def _record_of(workspace: Workspace) -> WorkspaceRecord:
@@ -283,12 +283,10 @@ def _without_workspace(binding: Binding) -> str:
     return f"its workspace {quote(binding.workspace, 80)} does not exist"
 
 
-def _workspace_problems(workspaces: Mapping[str, WorkspaceRecord | SetAside]) -> Iterable[str]:
-    users: dict[str, set[str]] = {}
-    for record in workspaces.values():
-        for claim in record.named:
-            users.setdefault(claim, set()).add(record.name)
-    for record in workspaces.values():
+def _workspace_problems(
+    workspaces: Iterable[WorkspaceRecord | SetAside], users: Mapping[str, set[str]]
+) -> Iterable[str]:
+    for record in workspaces:
         shown = f"workspace {quote(record.name, 80)}"
         if isinstance(record, SetAside):
             if record.trouble is not Trouble.NOT_FOR_JUPYTER:

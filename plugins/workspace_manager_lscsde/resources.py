@@ -1,8 +1,8 @@
 """From the two custom resources, as the API server has them, to small records.
 
 Nothing is fetched and nobody is let in. Each field is honoured, or the resource is refused with its reason: what a
-field may hold is the framework's to say (``Workspace.problem``), so a record that exists is right. The one thing read
-from a refused workspace is which claims it names, so that no other workspace can take them for its own (rule S3).
+field may hold is the framework's to say (``Workspace.problem``), so a record that exists is right. Which claims a
+workspace names is read from refused ones as well, so that no other can take them for its own (rule S3).
 
 The portal writes null, an empty text or ``{}`` where a field is not set. The day of ``expires`` is the one on which
 access is over, so the last day is the day before (rule A1).
@@ -13,7 +13,7 @@ Fields that are known and deliberately not looked at: a binding's ``comments`` a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -112,8 +112,8 @@ class WorkspaceRecord(NamedTuple):
     """A workspace for Jupyter that is right in every field.
 
     Attributes:
+        uid: Its UID, which no other workspace has, of whatever name and time.
         version: Its ``resourceVersion``.
-        named: Every claim that it names or could have used; more than it mounts.
         storage: What it mounts, its own claim first; without the shared one.
         without_claim: How many items of its further storage name no claim, and are left out.
 
@@ -121,8 +121,8 @@ class WorkspaceRecord(NamedTuple):
     """
 
     name: str
+    uid: str | None
     version: str
-    named: frozenset[str]
     storage: tuple[Storage, ...]
     without_claim: int
     status: Status
@@ -152,21 +152,19 @@ class WorkspaceRecord(NamedTuple):
             labels=self.labels,
             node_selector=self.node_selector,
             tolerations=self.tolerations,
+            uid=self.uid,
             versions={"workspace": self.version, "binding": binding.version},
             source=self,
         )
 
-    def volumes(self, sole: Mapping[str, bool]) -> tuple[Volume, ...]:
-        """What is mounted.
-
-        Args:
-            sole: Whether no other workspace names a claim; a claim that it does not have counts as not sole.
-        """
+    def volumes(self) -> tuple[Volume, ...]:
+        """What is mounted."""
+        recorded = {self.status.claim, *self.status.additional.values()}
         own = (
             Volume(
                 claim=each.claim,
                 mount_path=each.mount_path,
-                sole=sole.get(each.claim, False),
+                recorded=each.claim in recorded,
                 storage_class=each.storage_class,
             )
             for each in self.storage
@@ -175,15 +173,17 @@ class WorkspaceRecord(NamedTuple):
         return (*own, shared)
 
     def wanted_status(self) -> dict[str, Any]:
-        """What the status should say once the storage is there; empty where it says so already."""
+        """What the status should say once the storage is there; empty where it says so already.
+
+        Which claims it has is written once and never changed (rule S7): a name that the spec gives and takes back again
+        leaves the files where they were.
+        """
         main, *additional = self.storage
-        claims = {each.claim: each.claim for each in additional}
-        # Entries for storage that was taken off the spec stay: the files are still in those claims.
-        missing = {key: claim for key, claim in claims.items() if self.status.additional.get(key) != claim}
+        missing = {each.claim: each.claim for each in additional if each.claim not in self.status.additional}
         wanted: dict[str, Any] = {}
         if self.status.text != PROVISIONED:
             wanted["statusText"] = PROVISIONED
-        if self.status.claim != main.claim:
+        if not self.status.claim:
             wanted["persistentVolumeClaim"] = main.claim
         if missing:
             wanted["additionalStorage"] = missing
@@ -196,14 +196,12 @@ class SetAside(NamedTuple):
     Attributes:
         name: Its name.
         version: Its ``resourceVersion``.
-        named: Every claim that it names, as far as that can be read.
         reason: Why, in one bounded line.
         trouble: What kind of reason that is.
     """
 
     name: str
     version: str
-    named: frozenset[str]
     reason: str
     trouble: Trouble
 
@@ -236,20 +234,19 @@ def read_binding(raw: Mapping[str, Any]) -> Binding:
 
 
 def read_workspace(raw: Mapping[str, Any]) -> WorkspaceRecord | SetAside:
-    """Read a workspace; one that cannot be offered is set aside with the reason, and still counts for its claims."""
+    """Read a workspace; one that cannot be offered is set aside with the reason."""
     metadata = raw["metadata"]
     name, version = str(metadata["name"]), str(metadata.get("resourceVersion") or "")
-    named = frozenset(_named_claims(raw, name))
     try:
-        return _read_workspace(raw, name, version, named)
+        return _read_workspace(raw, name, version)
     except Refused as refused:
-        return SetAside(name, version, named, refused.reason, refused.trouble)
+        return SetAside(name, version, refused.reason, refused.trouble)
     except Exception as error:
-        # Left to the cache, it would be forgotten with the claims that it names.
-        return SetAside(name, version, named, f"cannot be read: {type(error).__name__}", Trouble.BROKEN)
+        # Left to the cache, it would look as if there was no such workspace.
+        return SetAside(name, version, f"cannot be read: {type(error).__name__}", Trouble.BROKEN)
 
 
-def _read_workspace(raw: Mapping[str, Any], name: str, version: str, named: frozenset[str]) -> WorkspaceRecord:
+def _read_workspace(raw: Mapping[str, Any], name: str, version: str) -> WorkspaceRecord:
     _refuse_deleting(raw)
     given = _given(raw.get("spec"))
     spec = compat.workspace_spec(given)
@@ -279,8 +276,8 @@ def _read_workspace(raw: Mapping[str, Any], name: str, version: str, named: froz
     storage, without_claim = _storage(compat.jupyter_of(spec), name, status)
     record = WorkspaceRecord(
         name=name,
+        uid=str(raw["metadata"].get("uid") or "") or None,
         version=version,
-        named=named,
         storage=storage,
         without_claim=without_claim,
         status=status,
@@ -295,7 +292,7 @@ def _read_workspace(raw: Mapping[str, Any], name: str, version: str, named: froz
         node_selector=facts.node_selector,
         tolerations=facts.tolerations,
     )
-    volumes = record.volumes({})
+    volumes = record.volumes()
     try:
         check_volumes(name, volumes)
     except StorageRefused as refused:
@@ -410,23 +407,24 @@ def _claim(claim: str, path: str, storage_class: str | None, field_name: str) ->
     return Storage(claim, path, storage_class or None)
 
 
-def _named_claims(raw: Mapping[str, Any], name: str) -> Iterator[str]:
-    yield default_claim(name)
+def named_claims(raw: Mapping[str, Any]) -> frozenset[str]:
+    """Every claim that a workspace names or could have used, whether it is offered or not; more than it mounts."""
     status = _mapping(raw.get("status"))
     jupyter = _mapping(_mapping(raw.get("spec")).get("jupyterWorkspace"))
-    yield from _texts([_mapping(jupyter.get("persistentVolumeClaim")).get("name"), status.get("persistentVolumeClaim")])
-    yield from _texts(_mapping(status.get("additionalStorage")).values())
+    main = _mapping(jupyter.get("persistentVolumeClaim")).get("name")
     additional = jupyter.get("additionalStorage")
-    for item in additional if isinstance(additional, list) else ():
-        yield from _texts([_mapping(item).get("persistentVolumeClaim")])
+    found = [
+        default_claim(str(raw["metadata"]["name"])),
+        main,
+        status.get("persistentVolumeClaim"),
+        *_mapping(status.get("additionalStorage")).values(),
+        *(_mapping(item).get("persistentVolumeClaim") for item in (additional if isinstance(additional, list) else ())),
+    ]
+    return frozenset(each for each in found if isinstance(each, str) and each)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
-
-
-def _texts(values: Any) -> Iterator[str]:
-    return (value for value in values if isinstance(value, str) and value)
 
 
 def _refuse_deleting(raw: Mapping[str, Any]) -> None:

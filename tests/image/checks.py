@@ -14,8 +14,9 @@ from workspace_managers.settings import VARIABLES
 
 SITE_PACKAGES = "usr/local/lib/python3.*/site-packages"
 ETC = "usr/local/etc/jupyterhub"
-# The rest of the table has defaults that are the cluster's or the namespace's own.
-OF_THE_SEED = [variable for variable in VARIABLES if variable.name not in ("WORKSPACE_TIMEZONE", "POD_NAMESPACE")]
+# The rest of the table has defaults that are the cluster's, the namespace's or the operator's own.
+_OTHERS = ("WORKSPACE_TIMEZONE", "POD_NAMESPACE", "WORKSPACE_POLICY")
+OF_THE_SEED = [variable for variable in VARIABLES if variable.name not in _OTHERS]
 _MAY_BE_NEW = re.compile(
     rf"usr/local/lib/python3\.\d+/site-packages/.+|{ETC}(/(custom_templates|jupyterhub_config\.d)(/[^/]+)?)?"
     # `wsdump` is of websocket-client; the folder is where the build mounts its secrets, and Kubernetes the token.

@@ -1,24 +1,34 @@
-"""Claims on the embedded API: made once, adopted only for certain, never another's (S2, S3)."""
+"""Claims on the embedded API: made once, adopted only for certain, never another's (S2, S3, S6)."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from tests.factories import shared, volume
+from tests.factories import pod, shared, volume
+from tests.factories import workspace as workspace_of
 from workspace_managers import HOME, BackendUnavailable, Settings, StorageRefused, Volume
 from workspace_managers.devcluster.api import EmbeddedApi
 from workspace_managers.kube import client
-from workspace_managers.kube.claims import OWNER_ANNOTATION, ensure_claims
+from workspace_managers.kube.claims import (
+    OWNER_ANNOTATION,
+    OWNER_UID_ANNOTATION,
+    ensure_claims,
+    shared_claim_problem,
+)
 from workspace_managers.kube.client import ApiError, Kube
+from workspace_managers.policy import Policy
 
 SETTINGS = Settings.from_environ({"POD_NAMESPACE": "hub"})
 CLAIMS = "/api/v1/namespaces/hub/persistentvolumeclaims"
+PODS = "/api/v1/namespaces/hub/pods"
+EARLIER_OWNER = "workspace.xlscsde.nhs.uk/workspace"
 
 
 @pytest.fixture
@@ -64,8 +74,21 @@ async def put(kube: Kube, name: str = "jupyter-cardio", **metadata: Any) -> None
     )
 
 
-async def ensure(kube: Kube, *volumes: Volume, workspace: str = "cardio") -> None:
-    await ensure_claims(kube, SETTINGS, workspace, volumes or (volume(), shared()))
+async def ensure(
+    kube: Kube,
+    *volumes: Volume,
+    workspace: str = "cardio",
+    uid: str | None = None,
+    named_by: Collection[str] | None = ("itself",),
+    policy: Policy | None = None,
+) -> None:
+    """As the hub does it; ``itself`` stands for the workspace among those that name each claim."""
+
+    async def naming(_claim: str) -> Collection[str] | None:
+        return None if named_by is None else {workspace if name == "itself" else name for name in named_by}
+
+    settings = replace(SETTINGS, policy=policy or SETTINGS.policy)
+    await ensure_claims(kube, settings, workspace_of(workspace, uid=uid), volumes or (volume(), shared()), naming)
 
 
 async def test_missing_claims_are_made_as_the_environment_says(kube: Kube) -> None:
@@ -111,7 +134,7 @@ async def test_fifty_callers_at_once_make_one_claim(kube: Kube) -> None:
 
 async def test_two_workspaces_racing_for_one_claim_never_both_get_it(kube: Kube) -> None:
     """S2: whoever is second is refused, in whatever order they come."""
-    wanted = volume("contested", sole=True)
+    wanted = volume("contested")
     results = await asyncio.gather(
         *(ensure(kube, wanted, workspace=name) for name in ("cardio", "asthma") * 10), return_exceptions=True
     )
@@ -125,7 +148,7 @@ async def test_racing_adoption_never_gives_one_claim_to_two(kube: Kube) -> None:
     """S3: adoption changes only what was read."""
     await put(kube, "contested")
     results = await asyncio.gather(
-        *(ensure(kube, volume("contested", sole=True), workspace=name) for name in ("cardio", "asthma")),
+        *(ensure(kube, volume("contested", recorded=True), workspace=name) for name in ("cardio", "asthma")),
         return_exceptions=True,
     )
     assert sorted(type(result).__name__ for result in results) == ["NoneType", "StorageRefused"]
@@ -147,7 +170,7 @@ async def test_refused_claim_comes_before_any_is_made_wherever_it_stands(kube: K
     await put(kube, "scans", annotations={OWNER_ANNOTATION: "asthma"})
     api.requests.clear()
     with pytest.raises(StorageRefused, match="belongs to 'asthma'"):
-        await ensure(kube, volume(), shared(), volume("scans", "/mnt/scans", sole=True))
+        await ensure(kube, volume(), shared(), volume("scans", "/mnt/scans"))
     assert {each.method for each in api.requests} == {"GET"}
 
 
@@ -214,50 +237,91 @@ async def test_path_that_climbs_asks_for_nothing(kube: Kube, api: EmbeddedApi, p
     assert api.requests == []
 
 
+DATA = Policy(claims=("data-*",))
+
+
 @pytest.mark.parametrize(
-    ("asked", "adopted"),
+    ("asked", "named_by", "label", "policy", "reason"),
     [
-        pytest.param(volume("jupyter-cardio"), True, id="its-own-default"),
-        pytest.param(volume("old-study", sole=True), True, id="named-by-it-alone"),
-        pytest.param(volume("old-study"), False, id="nobody-can-tell"),
-        pytest.param(volume("old-study", sole=False), False, id="named-by-others-too"),
-        pytest.param(volume("jupyter-asthma"), False, id="the-default-of-another"),
+        pytest.param("jupyter-cardio", ["itself"], None, None, None, id="its-own-default"),
+        pytest.param("jupyter-cardio", None, None, None, None, id="its-own-default-and-nobody-can-tell"),
+        pytest.param("jupyter-cardio", ["itself", "x"], None, None, "'x' names it as well", id="default-of-two"),
+        pytest.param("jupyter-cardio", ["x"], None, None, "'x' names it as well", id="default-of-another-by-name"),
+        pytest.param("jupyter-cardio", [], None, None, "nobody can tell", id="not-even-named-by-itself"),
+        pytest.param("recorded", ["itself"], None, None, None, id="recorded"),
+        pytest.param("recorded", None, None, None, "nobody can tell", id="recorded-and-nobody-can-tell"),
+        pytest.param("recorded", ["itself", "x"], None, None, "'x' names it as well", id="recorded-and-of-two"),
+        pytest.param("data-db-0", ["itself"], None, None, "nothing but workspace 'cardio' itself", id="only-its-word"),
+        pytest.param("data-db-0", ["itself"], None, DATA, None, id="allowed"),
+        pytest.param("data-db-0", ["itself", "x"], None, DATA, "'x' names it as well", id="allowed-and-of-two"),
+        pytest.param("data-db-0", None, None, DATA, "nobody can tell", id="allowed-and-nobody-can-tell"),
+        pytest.param("my-data-0", ["itself"], None, DATA, "nothing but workspace", id="pattern-is-of-the-whole"),
+        pytest.param("DATA-0".lower(), ["itself"], None, Policy(claims=("DATA-*",)), "nothing but", id="pattern-case"),
+        pytest.param("jupyter-gone", ["itself"], None, None, "default of another workspace", id="default-of-another"),
+        pytest.param("jupyter-gone", ["itself"], None, Policy(claims=("*",)), None, id="default-of-another-allowed"),
+        pytest.param("data", ["itself"], "cardio", None, None, id="earlier-owner"),
+        pytest.param("jupyter-gone", ["itself"], "cardio", None, None, id="earlier-owner-of-a-strange-name"),
+        pytest.param("jupyter-cardio", ["itself"], "beta", None, "says that it is 'beta's", id="earlier-owner-other"),
+        pytest.param("data-0", ["itself"], "beta", DATA, "says that it is 'beta's", id="earlier-owner-beats-policy"),
+        pytest.param("data", ["itself", "x"], "cardio", None, "'x' names it as well", id="earlier-owner-and-of-two"),
     ],
 )
-@pytest.mark.parametrize("exists", [True, False], ids=["there", "to-be-made"])
-async def test_claim_without_an_owner_is_taken_only_when_certain(
-    kube: Kube, asked: Volume, adopted: bool, exists: bool
+async def test_claim_without_an_owner_is_adopted_only_when_certain(  # noqa: PLR0917 - one column of the table each
+    kube: Kube,
+    asked: str,
+    named_by: Collection[str] | None,
+    label: str | None,
+    policy: Policy | None,
+    reason: str | None,
 ) -> None:
-    """S3: adopting one and making one need the same certainty."""
-    if exists:
-        await put(kube, asked.claim)
-    if adopted:
-        await ensure(kube, asked)
-        assert await owner(kube, asked.claim) == "cardio"
+    """S3: what the workspace itself asks for is no proof that it is its own."""
+    await put(kube, asked, labels={EARLIER_OWNER: label} if label else {})
+    wanted = volume(asked, recorded=asked == "recorded")
+    if reason is None:
+        await ensure(kube, wanted, named_by=named_by, policy=policy)
+        assert await owner(kube, asked) == "cardio"
         return
-    with pytest.raises(StorageRefused, match=OWNER_ANNOTATION):
-        await ensure(kube, asked)
-    found = await claim(kube, asked.claim)
-    assert (found is not None) is exists
-    assert OWNER_ANNOTATION not in ((found or {}).get("metadata", {}).get("annotations") or {})
+    with pytest.raises(StorageRefused, match=reason.replace("'s", r"'.s")) as caught:
+        await ensure(kube, wanted, named_by=named_by, policy=policy)
+    assert caught.value.rule == "S3"
+    assert f"set its annotation {OWNER_ANNOTATION}" in str(caught.value)
+    assert await owner(kube, asked) is None
 
 
-async def test_default_claim_that_another_workspace_uses_is_adopted_by_neither(kube: Kube) -> None:
-    """S3: a new workspace whose default name is an older study's claim must not be shown that study's files."""
-    await put(kube)
-    with pytest.raises(StorageRefused, match="not the only one"):
-        await ensure(kube, volume(sole=False))
-    with pytest.raises(StorageRefused, match="not the only one"):
-        await ensure(kube, volume(sole=False), workspace="older-study")
-    assert await owner(kube) is None
+@pytest.mark.parametrize(
+    ("asked", "named_by", "made"),
+    [
+        pytest.param("jupyter-cardio", ["itself", "x"], True, id="its-own-default"),
+        pytest.param("scans", ["itself"], True, id="named-by-it-alone"),
+        pytest.param("scans", ["itself", "x"], False, id="named-by-others-too"),
+        pytest.param("scans", None, False, id="nobody-can-tell"),
+        pytest.param("jupyter-asthma", ["itself", "asthma"], False, id="default-of-another"),
+    ],
+)
+async def test_claim_is_made_under_another_name_only_for_the_one_that_names_it(
+    kube: Kube, asked: str, named_by: Collection[str] | None, made: bool
+) -> None:
+    """S3: what is not there holds nobody's files, and from then on its owner is told."""
+    if made:
+        await ensure(kube, volume(asked), named_by=named_by)
+        assert await owner(kube, asked) == "cardio"
+        return
+    with pytest.raises(StorageRefused, match="not certain that workspace 'cardio' is the only one"):
+        await ensure(kube, volume(asked), named_by=named_by)
+    assert await claim(kube, asked) is None
 
 
-async def test_default_claim_that_is_not_there_is_made_though_another_names_it(kube: Kube) -> None:
-    """S3: nothing is in it yet, and from then on its owner is told."""
-    await ensure(kube, volume(sole=False))
-    assert await owner(kube) == "cardio"
-    with pytest.raises(StorageRefused, match="belongs to 'cardio'"):
-        await ensure(kube, volume(sole=False), workspace="older-study")
+async def test_nobody_is_asked_about_a_claim_that_has_its_owner(kube: Kube, api: EmbeddedApi) -> None:
+    """S3: a start like any other costs no list of pods and no question to the backend."""
+    await ensure(kube, volume(), shared(), volume("scans", "/mnt/scans"))
+
+    async def naming(_claim: str) -> None:
+        raise AssertionError("a claim with an owner")
+
+    api.requests.clear()
+    await ensure_claims(kube, SETTINGS, workspace_of(), (volume(), shared(), volume("scans", "/mnt/scans")), naming)
+    assert [each.method for each in api.requests] == ["GET"] * 3
+    assert not [each for each in api.requests if each.path == PODS]
 
 
 @pytest.mark.parametrize(
@@ -269,24 +333,216 @@ async def test_default_claim_that_is_not_there_is_made_though_another_names_it(k
         pytest.param({"labels": {"hub.jupyter.org/username": "alice"}}, id="personal"),
         pytest.param({"annotations": {"hub.jupyter.org/username": "alice"}}, id="personal-by-annotation"),
         pytest.param({"labels": {"app.kubernetes.io/managed-by": "kubespawner"}}, id="new-personal"),
+        pytest.param({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, id="managed-by-helm"),
         pytest.param({"labels": {"app.kubernetes.io/name": "jupyterhub"}}, id="the-charts"),
+        pytest.param({"labels": {"app.kubernetes.io/name": "postgresql"}}, id="a-database"),
+        pytest.param({"labels": {"app.kubernetes.io/instance": "db"}}, id="an-instance"),
+        pytest.param({"labels": {"app.kubernetes.io/part-of": "portal"}}, id="a-part"),
+        pytest.param({"annotations": {"meta.helm.sh/release-name": "db"}}, id="of-a-release"),
+        pytest.param({"labels": {"helm.sh/chart": "postgresql-12"}}, id="of-a-chart"),
+        pytest.param(
+            {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "etl-0", "uid": "u"}]}, id="owned-by-a-pod"
+        ),
     ],
 )
-@pytest.mark.parametrize("asked", [volume("jupyter-cardio"), volume("hub-db-dir", sole=True)], ids=["default", "named"])
-async def test_hubs_own_and_personal_claims_are_never_adopted(
-    kube: Kube, metadata: dict[str, Any], asked: Volume
-) -> None:
-    """S3."""
+@pytest.mark.parametrize("asked", [volume("jupyter-cardio"), volume("data-0", recorded=True)], ids=["default", "named"])
+async def test_what_something_else_owns_is_never_adopted(kube: Kube, metadata: dict[str, Any], asked: Volume) -> None:
+    """S3: whatever the name, the backend's record and the policy say."""
     await put(kube, asked.claim, **metadata)
-    with pytest.raises(StorageRefused, match="the hub's own or a person's"):
-        await ensure(kube, asked)
+    for policy in (None, Policy(claims=("*",))):
+        with pytest.raises(StorageRefused, match=r"owns it|the hub's own or a person's|an application's") as caught:
+            await ensure(kube, asked, policy=policy)
+        assert caught.value.rule == "S3"
+    assert await owner(kube, asked.claim) is None
+    path = f"{CLAIMS}/{asked.claim}"
+    await kube.merge_patch(path, {"metadata": {"annotations": {OWNER_ANNOTATION: "cardio"}}})
+    await ensure(kube, asked)
 
 
-async def test_shared_claim_of_a_workspace_is_refused(kube: Kube) -> None:
-    """S2."""
-    await put(kube, "jupyter-shared", annotations={OWNER_ANNOTATION: "asthma"})
-    with pytest.raises(StorageRefused, match="belongs to 'asthma'"):
+def pod_of(claim: str, **labels: str) -> dict[str, Any]:
+    body = pod(volumes=[{"name": "data", "persistentVolumeClaim": {"claimName": claim}}])
+    body["metadata"] = {"name": "etl-0", "labels": labels}
+    body["spec"]["containers"] = [{"name": "main", "image": "x"}]
+    return body
+
+
+@pytest.mark.parametrize(
+    ("claim", "labels", "adopted"),
+    [
+        pytest.param("jupyter-cardio", {}, False, id="a-database"),
+        pytest.param("jupyter-cardio", {"workspace": "asthma"}, False, id="a-server-of-another-workspace"),
+        pytest.param("jupyter-cardio", {"workspace": "cardio"}, True, id="an-older-hubs-server-of-this-workspace"),
+        pytest.param("jupyter-cardio2", {}, True, id="mounts-another-claim"),
+    ],
+)
+async def test_claim_that_another_pod_mounts_is_not_adopted(
+    kube: Kube, api: EmbeddedApi, claim: str, labels: dict[str, str], adopted: bool
+) -> None:
+    """S3: one list of pods, and only where something would be adopted."""
+    await put(kube)
+    await put(kube, "jupyter-cardio2")
+    await kube.create(PODS, pod_of(claim, **labels))
+    api.requests.clear()
+    if adopted:
+        await ensure(kube, volume(), volume("scans", "/mnt/scans"))
+        assert await owner(kube) == "cardio"
+    else:
+        with pytest.raises(StorageRefused, match=r"pod 'etl-0' mounts it, .* set its annotation") as caught:
+            await ensure(kube, volume(), volume("scans", "/mnt/scans"))
+        assert caught.value.rule == "S3"
+        assert await owner(kube) is None
+        assert await claim_is_missing(kube, "scans")
+    assert len([each for each in api.requests if each.path == PODS]) == 1
+
+
+async def claim_is_missing(kube: Kube, name: str) -> bool:
+    return await claim(kube, name) is None
+
+
+async def test_pods_that_may_not_be_listed_leave_it_uncertain(kube: Kube, api: EmbeddedApi) -> None:
+    """S3, A4."""
+    await put(kube)
+
+    async def no_pods(request: web.Request) -> web.StreamResponse | None:
+        return status(403, "Forbidden") if request.path == PODS else None
+
+    api.fault = no_pods
+    with pytest.raises(BackendUnavailable, match="pods cannot be listed"):
         await ensure(kube)
+    assert await owner(kube) is None
+
+
+def change_what_is_read(kube: Kube, name: str, change: dict[str, Any]) -> None:
+    """Fields that the embedded API does not have, or that only controllers write."""
+    original = kube.get
+
+    async def get(path: str, query: Any = None) -> dict[str, Any]:
+        found = await original(path, query)
+        if path == f"{CLAIMS}/{name}":
+            for field, value in change.items():
+                found.setdefault(field, {}).update(value)
+        return found
+
+    kube.get = get  # type: ignore[method-assign]  # as above
+
+
+BOUND = {"pv.kubernetes.io/bound-by-controller": "yes"}
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        pytest.param(
+            {"spec": {"dataSource": {"kind": "PersistentVolumeClaim", "name": "jupyter-asthma"}}},
+            r"made from 'PersistentVolumeClaim' 'jupyter-asthma' \(spec.dataSource\)",
+            id="clone",
+        ),
+        pytest.param(
+            {"spec": {"dataSourceRef": {"kind": "VolumeSnapshot", "name": "of-asthma"}}},
+            r"made from 'VolumeSnapshot' 'of-asthma' \(spec.dataSourceRef\)",
+            id="snapshot",
+        ),
+        pytest.param({"spec": {"volumeName": "pv-asthma"}}, "chose its volume 'pv-asthma'", id="chosen-volume"),
+        pytest.param({"spec": {"volumeName": "pv-1"}}, None, id="volume-of-the-controller"),
+    ],
+)
+async def test_claim_with_the_files_of_another_is_adopted_by_policy_alone(
+    kube: Kube, change: dict[str, Any], reason: str | None
+) -> None:
+    """S3: a clone and a volume that somebody chose may hold another project's files, whatever the claim is called."""
+    await put(kube, annotations=BOUND if reason is None else {})
+    change_what_is_read(kube, "jupyter-cardio", change)
+    if reason is not None:
+        with pytest.raises(StorageRefused, match=reason) as caught:
+            await ensure(kube)
+        assert caught.value.rule == "S3"
+        assert OWNER_ANNOTATION not in ((await claim(kube) or {})["metadata"].get("annotations") or {})
+    await ensure(kube, policy=Policy(claims=("jupyter-cardio",)) if reason else None)
+    assert await owner(kube) == "cardio"
+
+
+@pytest.mark.parametrize("name", ["jupyter-cardio", "jupyter-shared"])
+async def test_claim_that_has_lost_its_volume_is_refused(kube: Kube, name: str) -> None:
+    """S2: a pod would wait for it for ever; whoever it belongs to."""
+    await ensure(kube)
+    change_what_is_read(kube, name, {"spec": {"volumeName": "pv-1"}, "status": {"phase": "Lost"}})
+    with pytest.raises(StorageRefused, match=f"claim '{name}' has lost its volume 'pv-1'"):
+        await ensure(kube)
+
+
+# The workspace's UID
+
+
+async def owner_uid(kube: Kube) -> str | None:
+    found = await claim(kube)
+    assert found is not None
+    uid: str | None = found["metadata"]["annotations"].get(OWNER_UID_ANNOTATION)
+    return uid
+
+
+async def test_claim_carries_the_uid_and_the_shared_one_does_not(kube: Kube, api: EmbeddedApi) -> None:
+    """S6: and nothing is written again at the next start."""
+    await ensure(kube, uid="one")
+    assert (await owner(kube), await owner_uid(kube)) == ("cardio", "one")
+    assert OWNER_UID_ANNOTATION not in (await claim(kube, "jupyter-shared") or {})["metadata"]["annotations"]
+    api.requests.clear()
+    await ensure(kube, uid="one")
+    assert {each.method for each in api.requests} == {"GET"}
+
+
+@pytest.mark.parametrize("annotations", [{}, {OWNER_ANNOTATION: "cardio"}], ids=["without-an-owner", "without-a-uid"])
+async def test_claim_from_before_gets_the_uid_at_the_next_start(kube: Kube, annotations: dict[str, str]) -> None:
+    """S6: of many at once as well."""
+    await put(kube, annotations=annotations)
+    await asyncio.gather(*(ensure(kube, volume(), uid="one") for _ in range(3)))
+    assert (await owner(kube), await owner_uid(kube)) == ("cardio", "one")
+
+
+async def test_two_of_one_name_racing_for_a_claim_from_before_never_both_get_it(kube: Kube) -> None:
+    """S6: the UID is written only onto what was read."""
+    await put(kube, annotations={OWNER_ANNOTATION: "cardio"})
+    results = await asyncio.gather(*(ensure(kube, volume(), uid=uid) for uid in ("one", "two")), return_exceptions=True)
+    assert sorted(type(result).__name__ for result in results) == ["NoneType", "StorageRefused"]
+
+
+@pytest.mark.parametrize(
+    ("uid", "advice"),
+    [
+        ("two", f"set its annotation {OWNER_UID_ANNOTATION} to 'two'"),
+        (None, f"remove its annotation {OWNER_UID_ANNOTATION}"),
+    ],
+)
+@pytest.mark.parametrize("owned", [True, False])
+async def test_new_workspace_under_an_old_name_does_not_get_the_old_files(
+    kube: Kube, uid: str | None, advice: str, owned: bool
+) -> None:
+    """S6: deleted and made anew for somebody else; nothing is changed until somebody says so."""
+    await put(kube, annotations={OWNER_UID_ANNOTATION: "one", **({OWNER_ANNOTATION: "cardio"} if owned else {})})
+    before = await claim(kube)
+    with pytest.raises(StorageRefused, match="belongs to another workspace of the name 'cardio'") as caught:
+        await ensure(kube, uid=uid)
+    assert caught.value.rule == "S6"
+    assert advice in str(caught.value)
+    assert await claim(kube) == before
+    assert await claim(kube, "jupyter-shared") is None
+    await kube.merge_patch(f"{CLAIMS}/jupyter-cardio", {"metadata": {"annotations": {OWNER_UID_ANNOTATION: uid}}})
+    await ensure(kube, uid=uid)
+
+
+async def test_shared_claim_that_somebody_took_is_named_with_what_to_do(kube: Kube) -> None:
+    """S2: every start is refused, and ``doctor`` says why."""
+    assert await shared_claim_problem(kube) is None
+    await put(kube, "jupyter-shared", annotations={OWNER_ANNOTATION: "asthma"})
+    told = (
+        "claim 'jupyter-shared' belongs to 'asthma', though every workspace mounts it, so that no server starts; "
+        "set its annotation workspace-managers/owner to 'shared', or remove it"
+    )
+    with pytest.raises(StorageRefused) as caught:
+        await ensure(kube)
+    assert str(caught.value) == told == await shared_claim_problem(kube)
+    await kube.merge_patch(f"{CLAIMS}/jupyter-shared", {"metadata": {"annotations": {OWNER_ANNOTATION: "shared"}}})
+    assert await shared_claim_problem(kube) is None
+    await ensure(kube)
 
 
 async def test_shared_claim_that_stands_is_used_as_it_is(kube: Kube) -> None:

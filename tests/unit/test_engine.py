@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from datetime import UTC, date, datetime
 from typing import Any
@@ -24,7 +24,8 @@ from workspace_managers import (
     WorkspaceManager,
     engine,
 )
-from workspace_managers.errors import NothingChosen
+from workspace_managers.errors import NothingChosen, ServiceFault
+from workspace_managers.kube.claims import Naming
 from workspace_managers.kube.client import Kube
 
 ALICE = User.identify("alice")
@@ -46,6 +47,7 @@ class Plugin(WorkspaceManager):
         self.grants: Any = [workspace("cardio"), workspace("asthma")]
         self.fresh: Any = None
         self.volumes: Any = [volume(), shared()]
+        self.names: Any = ["cardio"]
         self.written: list[str] = []
         self.fail: Callable[[str], None] = lambda _method: None
 
@@ -61,6 +63,10 @@ class Plugin(WorkspaceManager):
         self.fail("volumes_for")
         return self.volumes  # type: ignore[no-any-return]  # a test may put anything there
 
+    async def naming(self, claim: str) -> Collection[str] | None:
+        self.fail("naming")
+        return self.names  # type: ignore[no-any-return]  # a test may put anything there
+
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None:
         self.fail("provisioned")
         self.written.append(workspace.name)
@@ -71,8 +77,11 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     """The claims that were asked for; made by nobody here."""
     asked: list[tuple[str, list[str]]] = []
 
-    async def ensure(_kube: object, _settings: object, name: str, volumes: Sequence[Volume]) -> None:
-        asked.append((name, [each.claim for each in volumes]))
+    async def ensure(
+        _kube: object, _settings: object, workspace: Workspace, volumes: Sequence[Volume], naming: Naming
+    ) -> None:
+        await naming(volumes[0].claim)
+        asked.append((workspace.name, [each.claim for each in volumes]))
 
     monkeypatch.setattr(engine, "ensure_claims", ensure)
     return asked
@@ -247,7 +256,7 @@ async def test_refused_storage_makes_no_claim(plugin: Plugin, made: list[Any]) -
     with pytest.raises(StorageRefused, match="names the shared claim"):
         await start(plugin, ALICE, "cardio")
     plugin.volumes = [volume()]
-    with pytest.raises(StorageRefused, match="no container"):
+    with pytest.raises(ServiceFault, match="no container"):
         await start(plugin, ALICE, "cardio", pod(containers=[]))
     assert made == []
 
@@ -273,7 +282,17 @@ async def test_wrong_types_are_unavailable_and_name_the_method(
         await question(plugin)
 
 
-@pytest.mark.parametrize("method", ["list_workspaces", "volumes_for", "confirm"])
+@pytest.mark.parametrize(
+    ("names", "taken"), [(None, True), ((), True), ({"a"}, True), ("cardio", False), (b"cardio", False), (3, False)]
+)
+async def test_names_of_workspaces_are_several_or_unknown(plugin: Plugin, names: Any, taken: bool) -> None:
+    """S3, A4: text is no collection of names, though it has letters."""
+    plugin.names = names
+    with nullcontext() if taken else pytest.raises(BackendUnavailable, match=r"Plugin\.naming answered with"):
+        await start(plugin, ALICE, "cardio")
+
+
+@pytest.mark.parametrize("method", ["list_workspaces", "volumes_for", "confirm", "naming"])
 async def test_plugin_that_raises_is_unavailable(plugin: Plugin, made: list[Any], method: str) -> None:
     """A4: with the cause for the log, and none of it for the user."""
 

@@ -494,17 +494,6 @@ async def test_change_between_form_and_start_is_refused(world: World, change: Ca
     assert world.api.store.list(world.api.store.kind("", "persistentvolumeclaims"), NAMESPACE) == []
 
 
-async def test_claim_that_the_cache_has_not_heard_of_is_not_vouched_for(world: World) -> None:
-    """S3: the workspace was given another claim a moment ago; so may another one have been."""
-    world.workspace("cardio")
-    world.binding("one")
-    await warm(world)
-    assert await volumes(world, "cardio") == {"jupyter-cardio": True}
-    world.deafen()
-    world.workspace("cardio", jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "data"}})
-    assert await volumes(world, "cardio") == {"data": False}
-
-
 async def test_bad_storage_is_told_apart_from_no_access(world: World) -> None:
     """A4, S2: the user reads that it is the storage."""
     world.workspace("cardio")
@@ -606,10 +595,31 @@ async def test_api_server_that_is_gone_at_the_start_is_unavailable(world: World)
 # Storage
 
 
-async def volumes(world: World, name: str, user: User = ALICE) -> dict[str, bool | None]:
-    """The claims of a workspace, and whether the plugin vouches that it is the only one to name them."""
-    found = await world.manager.volumes_for(user, await world.manager.confirm(user, name))
-    return {volume.claim: volume.sole for volume in found if not volume.shared}
+CLAIMS = f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims"
+
+
+async def put_claim(world: World, name: str, **metadata: Any) -> None:
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    body = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, **metadata}, "spec": spec}
+    await world.kube.create(CLAIMS, body)
+
+
+async def owner(world: World, name: str) -> str | None:
+    annotations = (await world.kube.get(f"{CLAIMS}/{name}"))["metadata"].get("annotations") or {}
+    found: str | None = annotations.get("workspace-managers/owner")
+    return found
+
+
+def naming_claim(name: str) -> dict[str, Any]:
+    return {"jupyterWorkspace": {"image": "x", "persistentVolumeClaim": {"name": name}}}
+
+
+async def mounted_in_the_folder(world: World, name: str = "cardio") -> str:
+    """The claim that a start mounts in the workspace's folder."""
+    spec = (await start(world.manager, ALICE, name))["spec"]
+    claims = {each["name"]: (each.get("persistentVolumeClaim") or {}).get("claimName") for each in spec["volumes"]}
+    mounts = spec["containers"][0]["volumeMounts"]
+    return next(str(claims[each["name"]]) for each in mounts if each["mountPath"] == f"{HOME}/{name}")
 
 
 CLAIM_OF_OTHER: list[Any] = [
@@ -638,40 +648,146 @@ CLAIM_OF_OTHER: list[Any] = [
 
 
 @pytest.mark.parametrize(("spec", "status"), CLAIM_OF_OTHER)
-async def test_claim_that_two_workspaces_name_is_not_vouched_for(
-    world: World, spec: dict[str, Any], status: dict[str, Any] | None
+@pytest.mark.parametrize("exists", [True, False], ids=["there", "to-be-made"])
+async def test_claim_that_another_workspace_names_is_refused_though_the_watch_is_stalled(
+    world: World, spec: dict[str, Any], status: dict[str, Any] | None, exists: bool
 ) -> None:
-    """S3: whether the other one is broken, expired, or names it in its status alone."""
-    own = {"image": "x", "persistentVolumeClaim": {"name": "data"}}
-    world.workspace("cardio", jupyterWorkspace=own)
+    """S3: whether the other one is broken, expired, or names it in its status alone; asked of the API server."""
+    world.workspace("cardio", {"persistentVolumeClaim": "data"}, **naming_claim("data"))
     world.binding("one")
     await warm(world)
-    assert await volumes(world, "cardio") == {"data": True}
+    world.deafen()
     world.workspace("other", status, **spec)
-    world.workspace("marker")
-    world.binding("two", "marker")
-    await world.eventually(["cardio", "marker"])
-    assert await volumes(world, "cardio") == {"data": False}
-    # The claim is there already and has no owner, so nobody can tell whose it is.
-    await world.kube.create(
-        f"/api/v1/namespaces/{NAMESPACE}/persistentvolumeclaims",
-        {
-            "apiVersion": "v1",
-            "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "data"},
-            "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
-        },
-    )
-    with pytest.raises(StorageRefused, match="not the only one that names it"):
+    assert await world.manager.naming("data") == {"cardio", "other"}
+    if exists:
+        await put_claim(world, "data")
+    with pytest.raises(StorageRefused, match="workspace 'other' names it as well") as caught:
+        await start(world.manager, ALICE, "cardio")
+    assert caught.value.rule == "S3"
+    if exists:
+        assert await owner(world, "data") is None
+    world.delete(WORKSPACES, "other")
+    assert await mounted_in_the_folder(world) == "data"
+
+
+async def test_every_workspace_counts_for_its_default_name(world: World) -> None:
+    """S3: also where it names another claim now."""
+    world.workspace("victim", **naming_claim("elsewhere"))
+    world.workspace("cardio", **naming_claim("jupyter-victim"))
+    world.binding("one")
+    assert await world.manager.naming("jupyter-victim") == {"cardio", "victim"}
+    with pytest.raises(StorageRefused, match="workspace 'victim' names it as well"):
         await start(world.manager, ALICE, "cardio")
 
 
-async def test_default_claim_of_another_workspace_is_not_vouched_for(world: World) -> None:
-    """S3: every workspace counts for its default name, even where it names another claim now."""
-    world.workspace("victim", jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "elsewhere"}})
-    world.workspace("cardio", jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "jupyter-victim"}})
+STRANGE_CLAIMS: list[Any] = [
+    pytest.param("data-db-0", {"labels": {"app.kubernetes.io/managed-by": "Helm"}}, "an application's", id="of-helm"),
+    pytest.param("db", {"labels": {"app.kubernetes.io/name": "postgresql"}}, "an application's", id="database"),
+    pytest.param("data-db-0", {}, "nothing but workspace 'cardio' itself", id="unmarked"),
+    pytest.param(
+        "old",
+        {"labels": {"workspace.xlscsde.nhs.uk/workspace": "alpha"}},
+        r"label workspace.xlscsde.nhs.uk/workspace says that it is 'alpha'",
+        id="of-alpha-by-the-older-label",
+    ),
+    pytest.param("jupyter-deleted-study", {}, "default of another workspace", id="of-a-deleted-study"),
+]
+
+
+@pytest.mark.parametrize(("claim", "metadata", "reason"), STRANGE_CLAIMS)
+@pytest.mark.parametrize("field_name", ["persistentVolumeClaim", "additionalStorage"])
+async def test_claim_of_something_else_is_never_adopted(
+    world: World, claim: str, metadata: dict[str, Any], reason: str, field_name: str
+) -> None:
+    """S3: named by one workspace, in either field."""
+    wanted = {"name": claim} if field_name == "persistentVolumeClaim" else [{"persistentVolumeClaim": claim}]
+    world.workspace("cardio", jupyterWorkspace={"image": "x", field_name: wanted})
     world.binding("one")
-    assert await volumes(world, "cardio") == {"jupyter-victim": False}
+    await put_claim(world, claim, **metadata)
+    with pytest.raises(StorageRefused, match=reason) as caught:
+        await start(world.manager, ALICE, "cardio")
+    assert caught.value.rule == "S3"
+    assert await owner(world, claim) is None
+    listed = await world.kube.get(CLAIMS)
+    assert [each["metadata"]["name"] for each in listed["items"]] == [claim]
+
+
+@pytest.mark.parametrize("claim", ["jupyter-cardio", "data"])
+async def test_claim_of_the_workspace_itself_is_adopted(world: World, claim: str) -> None:
+    """S3: its default, or what the status has recorded."""
+    world.workspace("cardio", {"persistentVolumeClaim": claim} if claim == "data" else None)
+    world.binding("one")
+    await put_claim(world, claim)
+    assert await mounted_in_the_folder(world) == claim
+    assert await owner(world, claim) == "cardio"
+
+
+async def test_adoption_without_an_answer_to_who_names_it_is_unavailable(world: World) -> None:
+    """S3, A4: "nobody else names it" needs an answer."""
+    world.workspace("cardio")
+    world.binding("one")
+    await warm(world)
+    await put_claim(world, "jupyter-cardio")
+
+    async def no_list(request: web.Request) -> web.StreamResponse | None:
+        return await answer_with(500)(request) if request.path.endswith(f"/{WORKSPACES}") else None
+
+    world.api.fault = no_list
+    with pytest.raises(BackendUnavailable, match=WORKSPACES):
+        await start(world.manager, ALICE, "cardio")
+    assert await owner(world, "jupyter-cardio") is None
+
+
+async def test_who_names_a_claim_is_read_page_by_page(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workspace_manager_lscsde.manager.PAGE_OBJECTS", 2)
+    for index in range(5):
+        world.workspace(f"w{index}", **naming_claim("data"))
+    before = len(world.api.requests)
+    assert await world.manager.naming("data") == {f"w{index}" for index in range(5)}
+    assert len(world.asked_since(before)) == 3
+
+
+async def test_name_set_in_the_spec_and_taken_back_leaves_the_files_where_they_were(world: World) -> None:
+    """S7: the status keeps the first claim."""
+    world.workspace("cardio")
+    world.binding("one")
+    await warm(world)
+    assert await mounted_in_the_folder(world) == "jupyter-cardio"
+    recorded = world.status("cardio")
+    world.workspace("cardio", **naming_claim("w-data"))
+    assert await mounted_in_the_folder(world) == "w-data"
+    assert world.status("cardio") == recorded
+    world.workspace("cardio")
+    assert await mounted_in_the_folder(world) == "jupyter-cardio"
+
+
+async def test_workspace_made_anew_under_the_same_name_does_not_get_the_old_files(world: World) -> None:
+    """S6: for somebody else."""
+    world.workspace("cardio")
+    world.binding("one")
+    await warm(world)
+    await start(world.manager, ALICE, "cardio")
+    before = await world.kube.get(f"{CLAIMS}/jupyter-cardio")
+    world.delete(WORKSPACES, "cardio")
+    world.delete(BINDINGS, "one")
+    world.workspace("cardio")
+    world.binding("two", username="bob")
+    bob = User.identify("bob")
+    await world.eventually(["cardio"], bob)
+    uid = (await world.manager.confirm(bob, "cardio")).uid
+    with pytest.raises(StorageRefused, match=f"set its annotation workspace-managers/owner-uid to '{uid}'") as caught:
+        await start(world.manager, bob, "cardio")
+    assert caught.value.rule == "S6"
+    assert await world.kube.get(f"{CLAIMS}/jupyter-cardio") == before
+
+
+async def test_claim_named_twice_sets_the_workspace_aside_with_the_reason(world: World) -> None:
+    """S2: in whatever fields, as one mistake."""
+    storage = [{"persistentVolumeClaim": "jupyter-cardio"}]
+    world.workspace("cardio", jupyterWorkspace={"image": "x", "additionalStorage": storage})
+    assert await world.manager.problems() == [
+        "workspace 'cardio': workspace 'cardio': it mounts 'jupyter-cardio' 2 times"
+    ]
 
 
 async def test_workspace_of_another_plugin_has_no_storage_here(world: World) -> None:
@@ -707,6 +823,7 @@ async def test_start_makes_pod_claims_and_status(world: World) -> None:
     asked = world.asked_since(before)
     assert sorted(asked) == [
         f"GET {BINDINGS}/one",
+        f"GET {WORKSPACES}",  # who else names the claim scans, before it is made
         f"GET {WORKSPACES}/cardio",
         "GET persistentvolumeclaims/jupyter-cardio",
         "GET persistentvolumeclaims/jupyter-shared",
@@ -802,6 +919,14 @@ async def test_problems_tell_each_resource_that_is_set_aside(world: World) -> No
     ]
 
 
+async def test_problems_tell_that_somebody_took_the_shared_claim(world: World) -> None:
+    """S2: no server starts, so it comes first."""
+    await put_claim(world, "jupyter-shared", annotations={"workspace-managers/owner": "cardio"})
+    world.binding("to-nothing", "gone")
+    first, _ = await world.manager.problems()
+    assert first.startswith("claim 'jupyter-shared' belongs to 'cardio', though every workspace mounts it")
+
+
 async def test_problems_are_bounded(world: World) -> None:
     """The first 50, and how many more."""
     for index in range(60):
@@ -848,13 +973,3 @@ def test_package_could_live_in_a_repository_of_its_own(module: Path) -> None:
                 assert names <= set(importlib.import_module(node.module).__all__), node.module
             if node.module.startswith(("lscsde_workspace_mgmt", "kubernetes", "pydantic")):
                 assert module.stem == "compat"
-
-
-async def test_nothing_is_vouched_for_by_a_cache_that_cannot_answer(world: World) -> None:
-    """S3, A4: "nobody else names it" needs an answer."""
-    world.workspace("cardio", jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "data"}})
-    world.binding("one")
-    grant = await world.manager.confirm(ALICE, "cardio")
-    await world.manager.close()
-    with pytest.raises(BackendUnavailable):
-        await world.manager.volumes_for(ALICE, grant)

@@ -15,6 +15,7 @@ from workspace_manager_lscsde.resources import (
     Binding,
     SetAside,
     WorkspaceRecord,
+    named_claims,
     read_binding,
     read_workspace,
 )
@@ -110,8 +111,8 @@ def test_documented_example_is_served_exactly() -> None:
     assert grant.resources == Resources(limits={"cpu": "2"})
     assert grant.labels == {"xlscsde.nhs.uk/test": "IsTestWorkspace"}
     assert (grant.default_url, dict(grant.node_selector), grant.tolerations) == (None, {}, ())
-    assert record.volumes({"jupyter-example-workspace": True}) == (
-        Volume(claim="jupyter-example-workspace", mount_path=f"{HOME}/example-workspace", sole=True),
+    assert record.volumes() == (
+        Volume(claim="jupyter-example-workspace", mount_path=f"{HOME}/example-workspace"),
         Volume(claim="jupyter-shared", mount_path=f"{HOME}/shared", read_only=True, shared=True),
     )
 
@@ -133,9 +134,9 @@ def test_every_field_is_honoured() -> None:
     ]
     assert record.resources.requests == {"cpu": "0.5", "memory": "1.5Gi"}
     assert record.resources.limits == {"memory": "2147483648", "example.com/gpu": "1"}
-    wanted, scans, shared = record.volumes({"wanted": True})
-    assert wanted == Volume(claim="wanted", mount_path=f"{HOME}/example-workspace", storage_class="fast", sole=True)
-    assert scans == Volume(claim="scans", mount_path="/data/scans", storage_class="slow", sole=False)
+    wanted, scans, shared = record.volumes()
+    assert wanted == Volume(claim="wanted", mount_path=f"{HOME}/example-workspace", storage_class="fast")
+    assert scans == Volume(claim="scans", mount_path="/data/scans", storage_class="slow")
     assert shared.shared
 
 
@@ -379,7 +380,7 @@ def test_what_is_being_deleted_grants_nothing(changes: dict[str, Any]) -> None:
 )
 def test_partial_workspace_is_served(changes: dict[str, Any]) -> None:
     """F3: resources may be partial."""
-    assert workspace(**changes).volumes({})[0].claim == "jupyter-example-workspace"
+    assert workspace(**changes).volumes()[0].claim == "jupyter-example-workspace"
 
 
 @pytest.mark.parametrize("value", [LEFT_OUT, None, "", "  "], ids=["missing", "null", "empty", "blank"])
@@ -412,7 +413,7 @@ def test_workspace_that_is_not_for_jupyter_is_not_offered(jupyter: Any) -> None:
     )
     record = set_aside(raw)
     assert record.trouble is Trouble.NOT_FOR_JUPYTER
-    assert record.named == {"jupyter-example-workspace", "machines"}
+    assert named_claims(raw) == {"jupyter-example-workspace", "machines"}
 
 
 def test_empty_jupyter_part_is_a_mistake_and_not_another_kind() -> None:
@@ -659,16 +660,16 @@ def test_texts_from_authors_are_kept_for_the_page_to_escape() -> None:
     assert (record.display_name, record.description) == (hostile, hostile + "\n2")
 
 
-def test_unreadable_workspace_still_counts_for_its_claims(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_workspace_is_set_aside_and_counts_for_its_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     """S3: a fault of ours must not make another workspace look like the only one that names a claim."""
 
     def fail(_: object) -> None:
         raise RecursionError
 
     monkeypatch.setattr("workspace_manager_lscsde.compat.workspace_spec", fail)
-    record = set_aside(changed(EXAMPLE_WORKSPACE, {"spec.jupyterWorkspace.persistentVolumeClaim.name": "data"}))
-    assert record.reason == "cannot be read: RecursionError"
-    assert record.named == {"data", "jupyter-example-workspace"}
+    raw = changed(EXAMPLE_WORKSPACE, {"spec.jupyterWorkspace.persistentVolumeClaim.name": "data"})
+    assert set_aside(raw).reason == "cannot be read: RecursionError"
+    assert named_claims(raw) == {"data", "jupyter-example-workspace"}
 
 
 def test_all_claims_that_a_workspace_names_are_counted() -> None:
@@ -681,7 +682,7 @@ def test_all_claims_that_a_workspace_names_are_counted() -> None:
             "status": {"persistentVolumeClaim": "earlier", "additionalStorage": {"a": "of-status", "b": 5}},
         },
     )
-    assert set_aside(raw).named == {"jupyter-example-workspace", "own", "more", "earlier", "of-status"}
+    assert named_claims(raw) == {"jupyter-example-workspace", "own", "more", "earlier", "of-status"}
 
 
 # Storage
@@ -811,13 +812,18 @@ def test_longest_names_are_served() -> None:
         ),
         pytest.param(
             {"statusText": "Provisioned", "persistentVolumeClaim": "earlier", "additionalStorage": {"scans": "scans"}},
+            {},
+            id="another-claim-stays",
+        ),
+        pytest.param(
+            {"statusText": "Provisioned", "persistentVolumeClaim": "", "additionalStorage": {"scans": "of-old"}},
             {"persistentVolumeClaim": "own"},
-            id="another-claim",
+            id="an-entry-is-never-changed",
         ),
     ],
 )
 def test_status_is_written_only_where_it_differs(status: Any, wanted: dict[str, Any]) -> None:
-    """Issue part 3: status written back."""
+    """S7: which claims there are is written once, and never changed."""
     changes = {
         "spec.jupyterWorkspace.persistentVolumeClaim.name": "own",
         "spec.jupyterWorkspace.additionalStorage": [{"persistentVolumeClaim": "scans"}],

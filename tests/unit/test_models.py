@@ -33,7 +33,11 @@ WHOLE = workspace(
     versions={"workspace": "1"},
 )
 VOLUME = volume(
-    read_only=True, sole=True, storage_class="fast", access_modes=["ReadWriteOnce", "ReadOnlyMany"], capacity="1.5Gi"
+    read_only=True,
+    recorded=True,
+    storage_class="fast",
+    access_modes=["ReadWriteOnce", "ReadOnlyMany"],
+    capacity="1.5Gi",
 )
 FACTS = [WHOLE, workspace(), WHOLE.resources, Resources(), VOLUME, shared(), User.identify("a\\b", {"groups": ["c"]})]
 LONG = "x" * 2_000_000
@@ -119,7 +123,7 @@ def test_value_of_any_type_is_a_problem_and_nothing_worse(fact: Any) -> None:
             continue
         for value in hostile:
             spoilt = attrs.evolve(fact, **{field.name: value})
-            if field.name in ("read_only", "shared", "sole") and value is True:
+            if field.name in ("read_only", "shared", "recorded") and value is True:
                 continue
             if (field.name, value) == ("idle_seconds", 5):
                 continue

@@ -12,11 +12,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import pod, shared, volume, workspace
-from workspace_managers import Resources, StorageRefused
+from workspace_managers import AccessDenied, Resources, Volume, Workspace
+from workspace_managers.errors import ServiceFault
 from workspace_managers.names import is_label, volume_name
-from workspace_managers.pods import PASSING_KINDS, is_reserved_label, rebuild
+from workspace_managers.pods import PASSING_KINDS, is_reserved_label
+from workspace_managers.pods import rebuild as rebuilt_of
+from workspace_managers.policy import STRICT, Policy
 
 VOLUMES = [volume(), shared()]
+
+
+def rebuild(
+    document: dict[str, Any], asked: Workspace, volumes: list[Volume], policy: Policy = STRICT
+) -> dict[str, Any]:
+    return rebuilt_of(document, asked, volumes, policy).pod
 
 
 def claims_of(rebuilt: dict[str, Any]) -> dict[str, str]:
@@ -99,21 +108,95 @@ def test_what_came_in_is_not_changed() -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
-    ["/home/jovyan/cardio", "/home/jovyan/cardio/", "/home/jovyan/cardio/cache", "/home/jovyan", "/home/jovyan/"],
+    ("volumes", "device", "removed"),
+    [
+        pytest.param([], None, (), id="nothing"),
+        pytest.param([{"name": "a", "emptyDir": {}}, {"name": "b", "secret": {}}], None, (), id="what-passes"),
+        pytest.param([{"name": "data", "nfs": {"server": "x"}}], None, (("data", "nfs"),), id="nfs"),
+        pytest.param(
+            [{"name": "a", "hostPath": {}}, {"name": "b", "persistentVolumeClaim": {}}, {"name": "c", "csi": {}}],
+            None,
+            (("a", "hostPath"), ("b", "persistentVolumeClaim"), ("c", "csi")),
+            id="several",
+        ),
+        pytest.param([{"name": "a", "gitRepo": {}, "image": {}}], None, (("a", "gitRepo+image"),), id="two-kinds"),
+        pytest.param([{"name": "a"}], None, (("a", "no kind"),), id="no-kind"),
+        pytest.param([], "disk", (("disk", "volumeDevices"),), id="block-device"),
+        pytest.param(
+            [{"name": "disk", "persistentVolumeClaim": {}}],
+            "disk",
+            (("disk", "persistentVolumeClaim"),),
+            id="its-claim",
+        ),
+    ],
 )
-def test_mount_of_the_hubs_own_in_the_way_is_refused(path: str) -> None:
-    """S1: at the same path, inside it or above it."""
+def test_what_is_taken_off_is_told_by_name_and_kind(
+    volumes: list[dict[str, Any]], device: str | None, removed: tuple[tuple[str, str], ...]
+) -> None:
+    """S1."""
+    document = pod(volumes=volumes)
+    document["spec"]["containers"][0]["volumeMounts"] = []
+    if device:
+        document["spec"]["initContainers"] = [
+            {"name": "i", "volumeDevices": [{"name": device, "devicePath": "/dev/x"}]}
+        ]
+    assert rebuilt_of(document, workspace(), VOLUMES).removed == removed
+
+
+@pytest.mark.parametrize(
+    ("kind", "mount", "in_the_way"),
+    [
+        ("emptyDir", {"mountPath": "/home/jovyan/cardio"}, True),
+        ("emptyDir", {"mountPath": "/home/jovyan/cardio/"}, True),
+        ("emptyDir", {"mountPath": "/home/jovyan/cardio/cache"}, True),
+        ("emptyDir", {"mountPath": "/home/jovyan//cardio/"}, True),
+        ("emptyDir", {"mountPath": "/home/jovyan/./cardio"}, True),
+        ("emptyDir", {"mountPath": "/home/jovyan/x/../cardio/in"}, True),
+        ("emptyDir", {"mountPath": "//home/jovyan/cardio"}, True),
+        ("emptyDir", {"mountPath": "home/jovyan/cardio"}, True),
+        ("emptyDir", {"mountPath": "/home/jovyan/cardio", "subPath": "x"}, True),
+        ("emptyDir", {"mountPath": "/home/jovyan/shared/x"}, True),
+        ("emptyDir", {"mountPath": "/home/jovyan"}, False),
+        ("emptyDir", {"mountPath": "/home/jovyan/"}, False),
+        ("emptyDir", {"mountPath": "/home/jovyan/x/.."}, False),
+        ("emptyDir", {"mountPath": "/home"}, False),
+        ("emptyDir", {"mountPath": "/home/jovyan", "subPath": "home"}, False),
+        ("emptyDir", {"mountPath": "/home/jovyan/cardio2"}, False),
+        ("emptyDir", {"mountPath": "/home/jovyan", "readOnly": True}, True),
+        ("configMap", {"mountPath": "/home/jovyan"}, True),
+        ("configMap", {"mountPath": "/home/jovyan//"}, True),
+        ("secret", {"mountPath": "/home/jovyan/cardio/.netrc", "subPath": "netrc"}, True),
+        ("secret", {"mountPath": "/home/jovyan/.netrc", "subPath": "netrc"}, False),
+    ],
+)
+def test_mount_of_the_hubs_own_is_in_the_way_where_it_covers_files(
+    kind: str, mount: dict[str, Any], in_the_way: bool
+) -> None:
+    """S1: at the same path, inside it or above it, however it is written; only an empty folder may hold ours."""
     document = pod()
-    document["spec"]["volumes"].append({"name": "kept", "emptyDir": {}})
-    document["spec"]["containers"][0]["volumeMounts"].append({"name": "kept", "mountPath": path})
-    with pytest.raises(StorageRefused, match="cover each other"):
+    document["spec"]["volumes"].append({"name": "kept", kind: {}})
+    document["spec"]["containers"][0]["volumeMounts"].append({"name": "kept", **mount})
+    if in_the_way:
+        with pytest.raises(ServiceFault, match="cover each other") as caught:
+            rebuild(document, workspace(), VOLUMES)
+        assert caught.value.rule == "S1"
+        return
+    paths = list(mounts_of(rebuild(document, workspace(), VOLUMES)["spec"]["containers"][0]))
+    assert paths[1:] == [mount["mountPath"], "/home/jovyan/cardio", "/home/jovyan/shared"]
+
+
+def test_volume_of_an_earlier_hook_does_not_take_the_claims_place() -> None:
+    """S1: what is mounted in the workspace's folder is its claim, whatever else has the name of its volume."""
+    document = pod()
+    document["spec"]["volumes"].append({"name": volume_name("jupyter-cardio"), "emptyDir": {}})
+    with pytest.raises(ServiceFault, match="another volume 'workspace-jupyter-cardio-") as caught:
         rebuild(document, workspace(), VOLUMES)
+    assert caught.value.rule == "S1"
 
 
 def test_pod_without_a_notebook_is_refused() -> None:
     """S1: there is nothing certain to mount in."""
-    with pytest.raises(StorageRefused, match="no container 'notebook'"):
+    with pytest.raises(ServiceFault, match="no container 'notebook'"):
         rebuild(pod(containers=[{"name": "other"}]), workspace(), VOLUMES)
 
 
@@ -121,12 +204,6 @@ def test_only_the_notebook_gets_the_workspace() -> None:
     document = pod()
     document["spec"]["containers"].append({"name": "sidecar"})
     assert rebuild(document, workspace(), VOLUMES)["spec"]["containers"][1]["volumeMounts"] == []
-
-
-def test_one_claim_mounted_twice_is_one_volume() -> None:
-    rebuilt = rebuild(pod(), workspace(), [volume(), volume(mount_path="/mnt/again")])
-    assert [each["name"] for each in rebuilt["spec"]["volumes"]] == ["settings", volume_name("jupyter-cardio")]
-    assert "/mnt/again" in mounts_of(rebuilt["spec"]["containers"][0])
 
 
 def test_labels_never_replace_the_hubs_own() -> None:
@@ -201,6 +278,57 @@ def test_image_and_resources_are_the_workspaces_whatever_a_hook_has_set() -> Non
     notebook = rebuild(hubs, workspace(resources=Resources(limits={"cpu": "4"})), VOLUMES)["spec"]["containers"][0]
     assert notebook["image"] == "example/notebook:1.0"
     assert notebook["resources"] == {"requests": {"memory": "1Gi"}, "limits": {"cpu": "4", "memory": "2Gi"}}
+
+
+def test_environment_and_annotations_are_added_and_replace_nothing() -> None:
+    document = pod()
+    document["spec"]["containers"][0]["env"] = [{"name": "JUPYTERHUB_USER", "value": "alice"}]
+    frozen: Any = MappingProxyType({"JUPYTERHUB_USER": "mallory", "OMP_NUM_THREADS": "4"})
+    annotations = {
+        "example.org/cost": "42",
+        "hub.jupyter.org/username": "mallory",
+        "workspace-managers/workspace": "other",
+        "app.kubernetes.io/x": "y",
+    }
+    rebuilt = rebuild(document, workspace(environment=frozen, annotations=annotations), VOLUMES)
+    json.dumps(rebuilt)
+    assert rebuilt["spec"]["containers"][0]["env"] == [
+        {"name": "JUPYTERHUB_USER", "value": "alice"},
+        {"name": "OMP_NUM_THREADS", "value": "4"},
+    ]
+    found = rebuilt["metadata"]["annotations"]
+    assert found.pop("workspace-managers/versions") == "{}"
+    assert found == {
+        "example.org/cost": "42",
+        "hub.jupyter.org/username": "alice",
+        "workspace-managers/workspace": "cardio",
+    }
+
+
+@pytest.mark.parametrize(("policy", "allowed"), [(STRICT, False), (Policy(service_accounts=("study-*",)), True)])
+def test_service_account_is_the_hubs_own_unless_the_policy_allows_another(policy: Policy, allowed: bool) -> None:
+    document = pod(serviceAccountName="user", automountServiceAccountToken=False)
+    assert rebuild(document, workspace(), VOLUMES, policy)["spec"]["serviceAccountName"] == "user"
+    asked = workspace(service_account="study-reader")
+    if not allowed:
+        with pytest.raises(AccessDenied, match="'study-reader', which the policy does not allow") as caught:
+            rebuild(document, asked, VOLUMES, policy)
+        assert (type(caught.value), caught.value.rule) == (AccessDenied, "F3")
+        assert "does not allow it" in caught.value.user_message
+        return
+    spec = rebuild(document, asked, VOLUMES, policy)["spec"]
+    assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("study-reader", False)
+
+
+def test_node_selector_of_the_operator_is_never_overridden() -> None:
+    document = pod(nodeSelector={"pool": "users"}, tolerations=[{"key": "users", "operator": "Exists"}])
+    with pytest.raises(AccessDenied, match=r"asks for nodes with 'pool': 'gpu', .* own settings say 'users'") as caught:
+        rebuild(document, workspace(node_selector={"pool": "gpu"}), VOLUMES)
+    assert (type(caught.value), caught.value.rule) == (AccessDenied, "F3")
+    asked = workspace(node_selector={"pool": "users", "zone": "a"}, tolerations=({"key": "users", "value": "x"},))
+    spec = rebuild(document, asked, VOLUMES)["spec"]
+    assert spec["nodeSelector"] == {"pool": "users", "zone": "a"}
+    assert spec["tolerations"][0] == {"key": "users", "operator": "Exists"}
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,12 @@ def test_workspace_that_says_nothing_leaves_the_hubs_own_values() -> None:
     assert traits(workspace()) == {"image": "example/notebook:1.0"}
 
 
+def test_idle_time_is_an_argument_of_the_server_beside_the_hubs_own() -> None:
+    assert traits(workspace(idle_seconds=3600), ["--debug"])["args"] == [
+        *("--debug", "--ServerApp.shutdown_no_activity_timeout=3600"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("resources", "expected"),
     [

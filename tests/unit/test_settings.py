@@ -13,6 +13,7 @@ import pytest
 import workspace_managers
 from workspace_managers import ConfigurationError, Settings
 from workspace_managers.checks import ACCESS_MODES
+from workspace_managers.policy import Policy
 from workspace_managers.settings import VARIABLES, chosen_manager
 
 PACKAGE = Path(workspace_managers.__file__).parent
@@ -168,6 +169,7 @@ def test_l3_every_problem_is_told_at_once() -> None:
         WORKSPACE_TIMEZONE="Nowhere",
         WORKSPACE_SCOPED_NAMES="True",
         POD_NAMESPACE="No!",
+        WORKSPACE_POLICY="/nonexistent/policy.yaml",
     )
     assert [problem.split("=")[0].split(" ")[0] for problem in problems] == [variable.name for variable in VARIABLES]
 
@@ -221,6 +223,7 @@ def test_l3_settings_and_their_variables_are_the_same_list() -> None:
     assert {field.name for field in dataclasses.fields(Settings)} == {variable.field for variable in VARIABLES}
     assert len({variable.name for variable in VARIABLES}) == len(VARIABLES)
     types = {str: "str", int: "int", bool: "bool", tuple: "tuple[str, ...]", zoneinfo.ZoneInfo: "zoneinfo.ZoneInfo"}
+    types[Policy] = "Policy"
     settings = read()
     for field in dataclasses.fields(Settings):
         assert types[type(getattr(settings, field.name))] == field.type

@@ -63,6 +63,10 @@ def test_sibling_with_a_common_beginning_is_no_cover() -> None:
         pytest.param("cardio", [shared(mount_path="/data")], "read-only at", id="shared-elsewhere"),
         pytest.param("cardio", [shared(claim="other")], "the shared claim is", id="other-claim-as-shared"),
         pytest.param("cardio", [volume("../x")], "not the name of a claim", id="illegal-claim"),
+        pytest.param(
+            "cardio", [volume(), volume(mount_path="/mnt/x")], "it mounts 'jupyter-cardio' 2 times", id="twice"
+        ),
+        pytest.param("cardio", [shared(), shared()], "it mounts 'jupyter-shared' 2 times", id="shared-twice"),
         pytest.param("cardio", [volume("a" * 254)], "not the name of a claim", id="claim-too-long"),
     ],
 )

@@ -570,6 +570,26 @@ class WorkspaceManagerContract(Obligations, suite=True):
         assert await stage.world.claims() == before
 
     @clause()
+    async def test_name_used_again_gets_no_old_files(self, stage: Stage) -> None:
+        """S6: a name comes back after its workspace was deleted; the next one may be other people's, the files not."""
+        await stage.study("again", "alice")
+        await stage.begin()
+        await stage.start("alice", "again")
+        if (await stage.manager.confirm(stage.world.user("alice"), "again")).uid is None:
+            pytest.skip("the plugin has no UID of a workspace to tell two of one name apart")
+        await stage.start("alice", "again")
+        before = await stage.world.claims()
+        await stage.world.revoke("alice", "again")
+        await stage.world.delete_workspace("again")
+        await stage.study("again", "bob")
+        bob = stage.world.user("bob")
+        await _eventually(stage, bob, {"again"})
+        with pytest.raises(StorageRefused) as refusal:
+            await stage.start(bob, "again")
+        assert refusal.value.rule == "S6"
+        assert await stage.world.claims() == before
+
+    @clause()
     async def test_personal_storage_is_never_mounted(self, stage: Stage) -> None:
         """S1: files that leave with their user's own claim have left the workspace."""
         marks = {"component": "singleuser-storage", "heritage": "jupyterhub", "hub.jupyter.org/username": "alice"}

@@ -212,6 +212,9 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         attempt.decision.versions = provision.grant.versions
         attempt.decision.pod = metadata.name
         attempt.provision = provision
+        if provision.removed:
+            removed = ", ".join(f"{quote(name)} ({quote(kind)})" for name, kind in provision.removed)
+            log.info("Request %s: volumes taken off the pod: %s", attempt.decision.request, removed)
         # JSON in place of a model: the client sends it as it is.
         attempt.pod = DecidedPod(api_version="v1", kind="Pod", metadata=metadata, spec=provision.pod["spec"])
         return attempt.pod
@@ -219,7 +222,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
     @contextlib.contextmanager
     def _as_granted(self, grant: Workspace) -> Iterator[None]:
         """The spawner's traits as the grant says, for as long as KubeSpawner makes the pod from them."""
-        wanted = profiles.traits(grant)
+        wanted = profiles.traits(grant, self.args)
         before = {name: getattr(self, name) for name in wanted}
         try:
             for name, value in wanted.items():

@@ -1,32 +1,38 @@
-"""Persistent volume claims: made once, never deleted, never shrunk, never handed to another workspace (rules S2 and
-S3).
+"""Persistent volume claims: made once, never deleted or shrunk, never handed to another workspace (rules S2, S3, S6).
 
-Always true here: a claim is used only when its owner annotation names the workspace, or when it can be adopted
-for certain; whatever the order in which concurrent callers come, all of them end with the same one claim or are
-refused.
+A claim is used only when its annotations name the workspace, its UID included, or when it can be adopted for certain.
+Whatever the order in which concurrent callers come, all of them end with the same one claim or are refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import NO_DATA_LOST, BackendUnavailable, StorageRefused, quote
-from ..models import Volume
-from ..names import SHARED_NAME, default_claim
+from ..models import Volume, Workspace
+from ..names import DEFAULT_CLAIM_PREFIX, SHARED_CLAIM, SHARED_NAME, WORKSPACE_LABEL, default_claim, label_value
 from ..settings import Settings
 from ..tasks import together
 from .client import ApiError, Kube
 
 OWNER_ANNOTATION = "workspace-managers/owner"
 """Names the workspace that a claim belongs to; ``shared`` on the claim that belongs to none."""
+OWNER_UID_ANNOTATION = "workspace-managers/owner-uid"
+"""The UID of that workspace, where its backend has one: a later workspace of the same name is another one."""
+
+Naming = Callable[[str], Awaitable[Collection[str] | None]]
+"""The names of all workspaces that name a claim; None where nobody can tell."""
 
 _RACES = 5
-# The Helm chart's and KubeSpawner's marks: the hub's own database, and people's personal storage.
+# The Helm chart's and KubeSpawner's marks on the hub's own database and on people's personal storage.
 _HUB_PREFIX = "hub.jupyter.org/"
 _HUB_LABELS = frozenset({"component", "heritage", "chart"})
-_MANAGER_LABEL = "app.kubernetes.io/managed-by"
-_NAME_LABEL = "app.kubernetes.io/name"
+# What Kubernetes recommends for whatever an application is made of, and Helm's own.
+_APPLICATION_PREFIXES = ("app.kubernetes.io/", "meta.helm.sh/", "helm.sh/")
+# The first hubs for these resources left it on the claims that they made.
+_EARLIER_OWNER_LABEL = "workspace.xlscsde.nhs.uk/workspace"
+_BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 
 QUOTA = (
     "There is no room left for this workspace's storage. "
@@ -34,82 +40,105 @@ QUOTA = (
 )
 
 
-async def ensure_claims(kube: Kube, settings: Settings, workspace: str, volumes: Sequence[Volume]) -> None:
+async def ensure_claims(
+    kube: Kube, settings: Settings, workspace: Workspace, volumes: Sequence[Volume], naming: Naming
+) -> None:
     """Make sure that each volume's claim is there and is the workspace's own. Claims are asked for side by side.
+
+    Args:
+        kube: The API that has the claims.
+        settings: What new claims are like where a volume does not say, and the policy.
+        workspace: As confirmed by the backend.
+        volumes: As checked by ``storage.check_volumes``, so no claim is there twice.
+        naming: Asked only where a claim without an owner would be adopted, or a claim made under a name that is not
+            the workspace's own default.
 
     Raises:
         StorageRefused: A claim belongs to something else, or it is not certain whose it is.
-        BackendUnavailable: The API server gave no certain answer, or a quota is used up.
+        BackendUnavailable: The API server or the backend gave no certain answer, or a quota is used up.
     """
-    by_claim = {volume.claim: volume for volume in volumes}
     # Reads come first: when one of them is refused, none has been made.
-    claims = [_Claim(kube, settings, workspace, volume) for volume in by_claim.values()]
+    claims = [_Claim(kube, settings, workspace, volume, naming) for volume in volumes]
     found = await together(*(claim.read() for claim in claims))
     for claim, existing in zip(claims, found, strict=True):
         claim.check(existing)
+    pods = await _pods(kube) if any(map(_Claim.would_adopt, claims, found)) else ()
+    await together(*(claim.vouch(existing, pods) for claim, existing in zip(claims, found, strict=True)))
     await together(*(claim.settle(existing) for claim, existing in zip(claims, found, strict=True)))
 
 
+async def shared_claim_problem(kube: Kube) -> str | None:
+    """What keeps the shared claim from being mounted, which stops every start; None where it can be, or is not there.
+
+    Raises:
+        BackendUnavailable: It cannot be read.
+    """
+    path = f"/api/v1/namespaces/{kube.namespace}/persistentvolumeclaims/{SHARED_CLAIM}"
+    existing = await _read(kube, path, SHARED_CLAIM)
+    return None if existing is None else next(_shared_reasons(existing), None)
+
+
 class _Claim:
-    def __init__(self, kube: Kube, settings: Settings, workspace: str, volume: Volume) -> None:
+    def __init__(self, kube: Kube, settings: Settings, workspace: Workspace, volume: Volume, naming: Naming) -> None:
         self._kube = kube
         self._settings = settings
         self._workspace = workspace
         self._volume = volume
-        self._owner = SHARED_NAME if volume.shared else workspace
+        self._naming = naming
+        self._is_own_default = volume.claim == default_claim(workspace.name)
         self._collection = f"/api/v1/namespaces/{kube.namespace}/persistentvolumeclaims"
         self._path = f"{self._collection}/{volume.claim}"
+        self._owner = {OWNER_ANNOTATION: SHARED_NAME if volume.shared else workspace.name}
+        if workspace.uid is not None and not volume.shared:
+            self._owner[OWNER_UID_ANNOTATION] = workspace.uid
 
     async def read(self) -> dict[str, Any] | None:
-        try:
-            found = await self._kube.get(self._path)
-        except ApiError as error:
-            if error.status == 404:
-                return None
-            raise _unavailable(error) from error
-        if (found.get("metadata") or {}).get("name") != self._volume.claim:
-            raise BackendUnavailable(f"claim {quote(self._volume.claim)} was answered with something else")
-        return found
+        return await _read(self._kube, self._path, self._volume.claim)
+
+    def would_adopt(self, existing: Mapping[str, Any] | None) -> bool:
+        return existing is not None and not self._volume.shared and OWNER_ANNOTATION not in _annotations(existing)
 
     def check(self, existing: Mapping[str, Any] | None) -> None:
-        """Refuse a claim that is not, and cannot become, this workspace's own."""
-        name = quote(self._volume.claim)
-        metadata = (existing or {}).get("metadata") or {}
-        owner = (metadata.get("annotations") or {}).get(OWNER_ANNOTATION)
-        if metadata.get("deletionTimestamp"):
-            raise StorageRefused(f"claim {name} is being deleted")
-        if owner == self._owner or (owner is None and self._volume.shared):
+        """Refuse a claim that is not, and cannot become, this workspace's own, as far as it says so itself."""
+        if existing is None:
             return
-        if owner is not None:
-            raise StorageRefused(f"claim {name} belongs to {quote(owner)}, not to workspace {quote(self._workspace)}")
-        own = self._volume.claim == default_claim(self._workspace)
-        # What is there may hold the files of another workspace that names it; what is not there holds nobody's.
-        if not (self._volume.sole or (own and (existing is None or self._volume.sole is None))):
-            raise StorageRefused(
-                f"claim {name} has no owner, and workspace {quote(self._workspace)} is not the only one that names it; "
-                f"to give it to one workspace, set its annotation {OWNER_ANNOTATION}",
-                rule="S3",
+        reasons = _shared_reasons(existing) if self._volume.shared else self._owner_reasons(existing)
+        if reason := next(reasons, None):
+            raise StorageRefused(reason)
+        if reason := next(self._uid_reasons(existing), None):
+            raise StorageRefused(reason, rule="S6")
+        if self.would_adopt(existing) and (reason := next(self._adoption_reasons(existing), None)):
+            raise self._unowned(f"{reason}; to give it to a workspace all the same")
+
+    async def vouch(self, existing: Mapping[str, Any] | None, pods: Sequence[Mapping[str, Any]]) -> None:
+        """Refuse what would be adopted, or made under a name that is not the default, unless nobody else uses it."""
+        if self._volume.shared or not (self.would_adopt(existing) or (existing is None and not self._is_own_default)):
+            # What is not there under the workspace's own default name holds nobody's files.
+            return
+        named_by = await self._naming(self._volume.claim)
+        certain = self._is_own_default if named_by is None else set(named_by) == {self._workspace.name}
+        workspace = quote(self._workspace.name)
+        if not certain:
+            others = sorted(set(named_by or ()) - {self._workspace.name})
+            also = f"workspace {quote(others[0])} names it as well" if others else "nobody can tell who else names it"
+            raise self._unowned(
+                f"it is not certain that workspace {workspace} is the only one that names it: {also}; "
+                "to give it to one workspace"
             )
-        if mark := _hub_mark(metadata):
-            raise StorageRefused(
-                f"claim {name} carries {quote(mark)}, so it is the hub's own or a person's; "
-                f"to give it to a workspace all the same, set its annotation {OWNER_ANNOTATION}",
-                rule="S3",
+        if pod := next((pod for pod in pods if self._is_foreign_user(pod)), None):
+            raise self._unowned(
+                f"pod {quote(pod['metadata']['name'])} mounts it, which is no server of workspace {workspace}; to give "
+                "it to a workspace all the same"
             )
 
     async def settle(self, existing: dict[str, Any] | None) -> None:
         """Make or adopt the claim; each round starts from what is there now, so callers that race agree."""
         for _ in range(_RACES):
-            self.check(existing)
-            if existing is None:
-                done = await self._create()
-            elif self._volume.shared or OWNER_ANNOTATION in (existing["metadata"].get("annotations") or {}):
-                return
-            else:
-                done = await self._adopt(existing)
-            if done:
+            if await (self._create() if existing is None else self._annotate(existing)):
                 return
             existing = await self.read()
+            self.check(existing)
+            await self.vouch(existing, await _pods(self._kube) if self.would_adopt(existing) else ())
         raise BackendUnavailable(f"claim {quote(self._volume.claim)} kept changing while it was made ready")
 
     async def _create(self) -> bool:
@@ -117,7 +146,7 @@ class _Claim:
         body = {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": volume.claim, "annotations": {OWNER_ANNOTATION: self._owner}},
+            "metadata": {"name": volume.claim, "annotations": self._owner},
             "spec": {
                 "accessModes": list(volume.access_modes or settings.access_modes),
                 "storageClassName": volume.storage_class or settings.storage_class,
@@ -142,27 +171,142 @@ class _Claim:
             raise _unavailable(error) from error
         return True
 
-    async def _adopt(self, existing: Mapping[str, Any]) -> bool:
+    async def _annotate(self, existing: Mapping[str, Any]) -> bool:
+        """Write what its annotations lack: all of the owner to adopt it, the UID on a claim from before there was one.
+
+        The shared claim is used as it stands.
+        """
+        present = _annotations(existing)
+        missing = {key: value for key, value in self._owner.items() if key not in present}
+        if self._volume.shared or not missing:
+            return True
         # The resourceVersion makes this fail when another workspace was faster.
-        version = existing["metadata"]["resourceVersion"]
-        patch = {"metadata": {"resourceVersion": version, "annotations": {OWNER_ANNOTATION: self._owner}}}
+        metadata = {"resourceVersion": existing["metadata"]["resourceVersion"], "annotations": missing}
         try:
-            await self._kube.merge_patch(self._path, patch)
+            await self._kube.merge_patch(self._path, {"metadata": metadata})
         except ApiError as error:
             if error.status in (404, 409):
                 return False
             raise _unavailable(error) from error
         return True
 
+    def _owner_reasons(self, existing: Mapping[str, Any]) -> Iterator[str]:
+        yield from _state_reasons(existing)
+        owner = _annotations(existing).get(OWNER_ANNOTATION)
+        if owner is not None and owner != self._workspace.name:
+            name, workspace = quote(self._volume.claim), quote(self._workspace.name)
+            yield f"claim {name} belongs to {quote(owner)}, not to workspace {workspace}"
 
-def _hub_mark(metadata: Mapping[str, Any]) -> str | None:
-    labels = metadata.get("labels") or {}
-    for key in (*labels, *(metadata.get("annotations") or {})):
+    def _uid_reasons(self, existing: Mapping[str, Any]) -> Iterator[str]:
+        uid, wanted = _annotations(existing).get(OWNER_UID_ANNOTATION), self._workspace.uid
+        if self._volume.shared or uid is None or uid == wanted:
+            return
+        claim, name = quote(self._volume.claim), quote(self._workspace.name)
+        advice = f"set its annotation {OWNER_UID_ANNOTATION} to {quote(wanted)}"
+        if wanted is None:
+            advice = f"remove its annotation {OWNER_UID_ANNOTATION}, as this one has no UID"
+        yield (
+            f"claim {claim} belongs to another workspace of the name {name}, with the UID {quote(uid)}; to give its "
+            f"files to this one, {advice}"
+        )
+
+    def _unowned(self, reason: str) -> StorageRefused:
+        text = f"claim {quote(self._volume.claim)} has no owner, and {reason}, set its annotation {OWNER_ANNOTATION}"
+        return StorageRefused(text, rule="S3")
+
+    def _adoption_reasons(self, existing: Mapping[str, Any]) -> Iterator[str]:
+        """Why a claim without an owner may not be adopted, as words that follow "and"."""
+        yield from _foreign_reasons(existing)
+        earlier_owner = _labels(existing).get(_EARLIER_OWNER_LABEL)
+        own = label_value(self._workspace.name)
+        if earlier_owner is not None and earlier_owner != own:
+            yield f"its label {_EARLIER_OWNER_LABEL} says that it is {quote(earlier_owner)}'s"
+        if self._settings.policy.allows_claim(self._volume.claim):
+            return
+        yield from _copy_reasons(existing)
+        if self._is_own_default or earlier_owner == own:
+            return
+        if self._volume.claim.startswith(DEFAULT_CLAIM_PREFIX):
+            yield f"its name is the default of another workspace than {quote(self._workspace.name)}"
+        if not self._volume.recorded:
+            yield f"nothing but workspace {quote(self._workspace.name)} itself says that it is its own"
+
+    def _is_foreign_user(self, pod: Mapping[str, Any]) -> bool:
+        volumes = (pod.get("spec") or {}).get("volumes") or ()
+        claims = [(volume.get("persistentVolumeClaim") or {}).get("claimName") for volume in volumes]
+        return self._volume.claim in claims and _labels(pod).get(WORKSPACE_LABEL) != label_value(self._workspace.name)
+
+
+def _state_reasons(existing: Mapping[str, Any]) -> Iterator[str]:
+    """Why a claim cannot be mounted, whoever it belongs to."""
+    name = quote(existing["metadata"]["name"])
+    if existing["metadata"].get("deletionTimestamp"):
+        yield f"claim {name} is being deleted"
+    if (existing.get("status") or {}).get("phase") == "Lost":
+        yield f"claim {name} has lost its volume {_volume(existing)}, so a pod would wait for ever; restore the volume"
+
+
+def _shared_reasons(existing: Mapping[str, Any]) -> Iterator[str]:
+    yield from _state_reasons(existing)
+    owner = _annotations(existing).get(OWNER_ANNOTATION)
+    if owner not in (None, SHARED_NAME):
+        yield (
+            f"claim {quote(SHARED_CLAIM)} belongs to {quote(owner)}, though every workspace mounts it, so that no "
+            f"server starts; set its annotation {OWNER_ANNOTATION} to {SHARED_NAME!r}, or remove it"
+        )
+
+
+def _foreign_reasons(existing: Mapping[str, Any]) -> Iterator[str]:
+    """What says that a claim is something else's; no policy overrides it."""
+    for owner in existing["metadata"].get("ownerReferences") or ():
+        yield f"{quote(owner.get('kind'))} {quote(owner.get('name'))} owns it (metadata.ownerReferences)"
+    labels = _labels(existing)
+    for key in (*labels, *_annotations(existing)):
         if key.startswith(_HUB_PREFIX) or key in _HUB_LABELS:
-            return str(key)
-    if labels.get(_MANAGER_LABEL) == "kubespawner":
-        return _MANAGER_LABEL
-    return _NAME_LABEL if labels.get(_NAME_LABEL) == "jupyterhub" else None
+            yield f"it carries {quote(key)}, so it is the hub's own or a person's"
+        if key.startswith(_APPLICATION_PREFIXES):
+            yield f"it carries {quote(key)}, so it is an application's"
+
+
+def _copy_reasons(existing: Mapping[str, Any]) -> Iterator[str]:
+    """What says that a claim has the files of another one, or those of a volume that somebody chose."""
+    spec = existing.get("spec") or {}
+    for field in ("dataSource", "dataSourceRef"):
+        if source := spec.get(field):
+            yield f"it was made from {quote(source.get('kind'))} {quote(source.get('name'))} (spec.{field})"
+    if spec.get("volumeName") and _BOUND_BY_CONTROLLER not in _annotations(existing):
+        yield f"whoever made it chose its volume {_volume(existing)} (spec.volumeName), which may have been another's"
+
+
+def _volume(existing: Mapping[str, Any]) -> str:
+    return quote((existing.get("spec") or {}).get("volumeName"))
+
+
+def _annotations(thing: Mapping[str, Any]) -> Mapping[str, str]:
+    return thing["metadata"].get("annotations") or {}
+
+
+def _labels(thing: Mapping[str, Any]) -> Mapping[str, str]:
+    return thing["metadata"].get("labels") or {}
+
+
+async def _read(kube: Kube, path: str, name: str) -> dict[str, Any] | None:
+    try:
+        found = await kube.get(path)
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise _unavailable(error) from error
+    if (found.get("metadata") or {}).get("name") != name:
+        raise BackendUnavailable(f"claim {quote(name)} was answered with something else")
+    return found
+
+
+async def _pods(kube: Kube) -> list[Mapping[str, Any]]:
+    try:
+        return [pod async for pod in kube.items(f"/api/v1/namespaces/{kube.namespace}/pods")]
+    except ApiError as error:
+        raise BackendUnavailable(f"pods cannot be listed, to see who mounts a claim: {error}") from error
 
 
 def _unavailable(error: ApiError) -> BackendUnavailable:

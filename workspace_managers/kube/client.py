@@ -27,6 +27,8 @@ REQUEST_SECONDS = 5.0
 """Longest time for one try of one request."""
 TRIES = 3
 CONNECT_SECONDS = 5.0
+PAGE_OBJECTS = 500
+"""Most objects in one answer of ``Kube.items``."""
 _REPEATABLE = frozenset({408, 429, 500, 502, 503, 504})
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 _PATH = re.compile(r"(/[A-Za-z0-9][-A-Za-z0-9._]*)+", re.ASCII)
@@ -108,6 +110,23 @@ class Kube:
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Read an object or a list; ``path`` is the API's own, such as ``/api/v1/namespaces/x/pods``."""
         return await self.request("GET", path, query=query)
+
+    async def items(self, path: str, *, page: int = PAGE_OBJECTS) -> AsyncIterator[dict[str, Any]]:
+        """The objects of a collection, as they are now, read ``page`` at a time.
+
+        Raises:
+            ApiError: The server refused; 410 where it forgot the list between two pages.
+            BackendUnavailable: There was no certain answer.
+        """
+        query = {"limit": str(page)}
+        while True:
+            found = await self.get(path, query)
+            for each in found.get("items") or ():
+                yield each
+            token = (found.get("metadata") or {}).get("continue")
+            if not token:
+                return
+            query["continue"] = token
 
     async def text(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """Read a list as it is sent, for whoever decodes its JSON in slices."""

@@ -107,7 +107,7 @@ class ExampleManager(WorkspaceManager):
 
     def own(self, workspace: Workspace, claim: str) -> Volume:
         """The workspace's folder."""
-        return Volume(claim=claim, mount_path=f"{HOME}/{workspace.name}", sole=True)
+        return Volume(claim=claim, mount_path=f"{HOME}/{workspace.name}")
 
     def shared(self) -> Volume:
         """The folder that everybody reads."""
@@ -123,8 +123,9 @@ class ExampleWorld(World):
         backend.__init__()  # type: ignore[misc]  # the plugin holds on to the object
 
     async def put_workspace(self, name: str, **facts: Any) -> None:
-        """Write it."""
-        backend.workspaces[name] = facts
+        """Write it; what is in the place of the one of this name is the same workspace."""
+        known = backend.workspaces.get(name, {"uid": str(uuid.uuid4())})
+        backend.workspaces[name] = {**facts, "uid": known["uid"]}
 
     async def grant(self, username: str, workspace: str, last_day: date) -> None:
         """Write it."""
