@@ -11,6 +11,7 @@ import copy
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 from ..errors import AccessDenied, BackendUnavailable
@@ -132,9 +133,10 @@ class Stage:
         if now is not None:
             self.world.now = now
         outcomes = set()
-        for question in (self.manager.choose(self._user(identity), workspace), self.start(identity, workspace)):
+        choose = partial(self.manager.choose, self._user(identity), workspace)
+        for ask in (choose, partial(self.start, identity, workspace)):
             try:
-                await question
+                await ask()
                 outcomes.add(True)
             except AccessDenied:
                 outcomes.add(False)
