@@ -33,6 +33,7 @@ from ..manager import CLOSE_SECONDS, Context, WorkspaceManager
 from ..models import User
 from ..pods import VERSIONS_ANNOTATION
 from ..settings import Settings
+from . import arrivals
 
 # A child of the hub's own logger, so that our lines come out in the hub's format and level.
 log = logging.getLogger("JupyterHub.workspaces")
@@ -64,6 +65,7 @@ def configure(c: Any, environ: Mapping[str, str] | None = None) -> None:
         settings = Settings.from_environ() if environ is None else Settings.from_environ(environ)
         hub = _Hub(registry.create(settings.workspace_manager, context_for(settings)))
         hub.install(c)
+        arrivals.install()
     except ConfigurationError as error:
         raise SystemExit(f"The hub does not start.\n{error}") from error
     # What is imported by now stays for good. The garbage collector need not walk it again and again, which holds the
@@ -182,7 +184,9 @@ class _Hub:
         assert self._templates is not None  # noqa: S101 - set before the hub has this method
         return self._templates.get_template("form.html").render(
             form=form,
-            selected=form.preselected((spawner.user_options or {}).get("profile")) if form else None,
+            selected=form.preselected(arrivals.wished(spawner.handler), (spawner.user_options or {}).get("profile"))
+            if form
+            else None,
             notice=notice,
             username=user.name,
         )
