@@ -81,10 +81,10 @@ class Form:
         """The cards that can be chosen."""
         return tuple(card for card in self.cards if card.selectable)
 
-    def preselected(self, last_used: object) -> str | None:
-        """The slug that is checked at first: the last one used where it is still open, else the first."""
+    def preselected(self, *wishes: object) -> str | None:
+        """The slug that is checked at first: the first wish that is open, such as the last one used, else the first."""
         slugs = [card.slug for card in self.openable]
-        return last_used if isinstance(last_used, str) and last_used in slugs else next(iter(slugs), None)
+        return next((slug for wish in wishes for slug in slugs if slug == wish), next(iter(slugs), None))
 
 
 def build_form(workspaces: Iterable[Workspace], today: date) -> Form:

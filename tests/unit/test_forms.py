@@ -74,6 +74,17 @@ def test_one_is_preselected(last_used: object, expected: str) -> None:
     assert build_form(grants, TODAY).preselected(last_used) == expected
 
 
+def test_first_of_several_wishes_that_is_open_is_preselected() -> None:
+    """F1: what a link names, then the last one used."""
+    form = build_form([workspace(name) for name in "abc"], TODAY)
+    assert [form.preselected(*wishes) for wishes in (("c", "b"), ("gone", "b"), (None, "b"), ())] == [
+        "c",
+        "b",
+        "b",
+        "a",
+    ]
+
+
 def test_nothing_to_choose_preselects_nothing() -> None:
     assert Form(()).preselected("a") is None
     assert build_form([workspace(last_day=date(2020, 1, 1))], TODAY).preselected("cardio") is None

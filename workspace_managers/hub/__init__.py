@@ -15,7 +15,7 @@ from ..context import Context
 from ..errors import ConfigurationError
 from ..kube.client import Kube
 from ..settings import Settings
-from . import precedence
+from . import arrivals, precedence
 from .pages import Pages, templates_folder
 from .service import Service, log
 from .spawner import in_front_of
@@ -42,6 +42,7 @@ def configure(c: Any, environ: Mapping[str, str] | None = None) -> None:
         base = precedence.spawner_class(c)
         folders = [*_listed(c.JupyterHub.get("template_paths")), str(templates_folder())]
         ours = in_front_of(base, service, Pages(service, folders))
+        arrivals.install()
         c.JupyterHub.template_paths = folders
         c.JupyterHub.spawner_class = ours
         c.KubeSpawner.namespace = settings.namespace

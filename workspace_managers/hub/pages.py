@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 from jupyterhub.utils import url_path_join
 
+from .arrivals import wished
 from .identity import user_of
 from .refusals import Refused
 from .service import Service
@@ -22,6 +23,11 @@ def templates_folder() -> Path:
     """The folder of our templates: inside the installed package, beside it in a checkout."""
     package = Path(__file__).parent.parent
     return next(path for path in (package / "templates", package.parent / "templates") if path.is_dir())
+
+
+def chosen_last(spawner: Any) -> object:
+    """What the options of the last start name; anything may have arrived there."""
+    return spawner.user_options.get("profile") if isinstance(spawner.user_options, Mapping) else None
 
 
 class Pages:
@@ -58,7 +64,7 @@ class Pages:
                     spawner.handler.set_header(name, value)
         return self._templates.get_template(FORM).render(
             form=form,
-            selected=form.preselected((spawner.user_options or {}).get("profile")) if form else None,
+            selected=form.preselected(wished(spawner.handler), chosen_last(spawner)) if form else None,
             notice=notice,
             username=user.name,
             logout_url=url_path_join(spawner.hub.base_url, "logout"),

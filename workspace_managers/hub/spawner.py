@@ -27,11 +27,11 @@ from kubespawner import KubeSpawner
 from tornado import web
 
 from .. import engine, profiles
-from ..decisions import Decision, new_request
+from ..decisions import Decision
 from ..errors import ServiceFault, StartFailed, quote
 from ..models import User, Workspace
 from .identity import user_of
-from .pages import Pages
+from .pages import Pages, chosen_last
 from .refusals import SILENT, Refused, explain, leave_uncounted, not_ready, pod_refused
 from .service import Service, log
 
@@ -120,8 +120,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         return self._start_future
 
     async def _start_workspace(self, start: Callable[[], Awaitable[Any]]) -> Any:
-        chosen = self.user_options.get("profile") if isinstance(self.user_options, Mapping) else None
-        attempt = self._attempt = Attempt(self.workspace_service.decision("pod", self, chosen, new_request()))
+        attempt = self._attempt = Attempt(self.workspace_service.decision("pod", self, chosen_last(self)))
         self._without_personal_claims()
         hook: Any = self.modify_pod_hook  # type: ignore[has-type]
         try:
