@@ -10,6 +10,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from tests.apiserver.cluster import ClusterError, GivenCluster, RealCluster, cluster_of_tests
 from tests.apiserver.demo import prepared
+from workspace_managers.devcluster import demo as demo_module
 from workspace_managers.devcluster.demo import Demo
 from workspace_managers.kube.client import ApiError, Kube
 
@@ -76,10 +78,17 @@ async def demo(
     there = await prepared(cluster, folder) if cluster else None
     # In a file that waits for a start to fail, that need not take the default of 15 minutes.
     environ = {"KS_START_TIMEOUT": str(getattr(request.module, "START_SECONDS", 240))}
-    async with Demo(folder / "state", 0, cluster=there, environ=environ, images=IMAGES, say=lambda _line: None) as demo:
-        yield demo
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        (SHOTS / f"{request.module.__name__.rpartition('.')[2]}.log").write_text(demo.hub_log.read_text())
+    # What a file's hub has beside the manager's own file, as `hub_config_files` gives them: files by name, in order.
+    files = getattr(request.module, "config_files", None)
+    with pytest.MonkeyPatch.context() as patch:
+        if files is not None:
+            patch.setattr(demo_module, "hub_config_files", partial(files, folder, demo_module.hub_config_files()))
+        async with Demo(
+            folder / "state", 0, cluster=there, environ=environ, images=IMAGES, say=lambda _line: None
+        ) as demo:
+            yield demo
+            SHOTS.mkdir(parents=True, exist_ok=True)
+            (SHOTS / f"{request.module.__name__.rpartition('.')[2]}.log").write_text(demo.hub_log.read_text())
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -19,9 +19,11 @@ HUBS.set_forkserver_preload(["jupyterhub.app", "kubespawner"])
 
 # As the Helm chart's hub does it: each file of the folder, run in the config's own scope.
 CONFIG = """
+import os
 c = get_config()
 c.KubeSpawner.pvc_name_template = "claim-{username}"
 exec(compile(source=open(FILE).read(), filename="workspace_manager.py", mode="exec"))
+exec(os.environ.get("EXTRA_CONFIG", ""))
 """
 
 
@@ -68,7 +70,42 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_hub_stops_at_once_with_one_message(config: Path, variable: str, value: str, words: tuple[str, ...]) -> None:
     """L1, L2, L3."""
-    process = HUBS.Process(target=hub, args=(config, {variable: value}))
+    assert_stops(config, {variable: value}, words)
+
+
+SUBCLASS = """
+from kubespawner import KubeSpawner
+class Theirs(c.JupyterHub.spawner_class):
+    async def get_pod_manifest(self):
+        return await KubeSpawner.get_pod_manifest(self)
+c.JupyterHub.spawner_class = Theirs
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        pytest.param(
+            "c.JupyterHub.spawner_class = 'kubespawner.KubeSpawner'",
+            ("JupyterHub.spawner_class was set to 'KubeSpawner' after", "set it before"),
+            id="spawner_class",
+        ),
+        pytest.param("c.JupyterHub.spawner_class = 'simple'", ("'SimpleLocalProcessSpawner' after",), id="simple"),
+        pytest.param(SUBCLASS, ("'Theirs' overrides get_pod_manifest", "set it before configure"), id="subclass"),
+        pytest.param("c.KubeSpawner.namespace = 'elsewhere'", ("KubeSpawner.namespace", "'elsewhere'"), id="namespace"),
+        pytest.param("c.KubeSpawner.enable_user_namespaces = True", ("enable_user_namespaces is on",), id="namespaces"),
+        pytest.param(
+            "from workspace_managers.hub import configure; configure(c)", ("called twice",), id="configured-twice"
+        ),
+    ],
+)
+def test_setting_that_would_go_past_the_manager_stops_the_hub(config: Path, code: str, words: tuple[str, ...]) -> None:
+    """S1, L3: set by hub.extraConfig, after the manager's file."""
+    assert_stops(config, {"EXTRA_CONFIG": code}, words)
+
+
+def assert_stops(config: Path, environ: dict[str, str], words: tuple[str, ...]) -> None:
+    process = HUBS.Process(target=hub, args=(config, environ))
     process.start()
     process.join(60)
     process.kill()  # where it did not stop

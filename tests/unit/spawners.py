@@ -126,7 +126,7 @@ class Handler:
         self.status = 200
         self.headers: dict[str, str] = {}
         self.current_user: Any = None
-        self.request = SimpleNamespace(query_arguments={})
+        self.request = SimpleNamespace(arguments={}, query_arguments={})
 
     def set_status(self, status: int) -> None:
         self.status = status
