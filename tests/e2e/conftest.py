@@ -39,9 +39,17 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Answer).serve_forever()
 """
+# One that is there and never answers.
+SILENT = """
+import socket, sys
+listening = socket.create_server((sys.argv[1], int(sys.argv[2])))
+while True:
+    listening.accept()[0].close()
+"""
 LIGHT = ("example/notebook:1.0", "example/first:1", "example/second:1")
 IMAGES = {
     "example/fails:1": [sys.executable, "-c", "raise SystemExit(3)"],
+    "example/silent:1": [sys.executable, "-ISc", SILENT, "{ip}", "{port}"],
     **{image: [sys.executable, "-ISc", SERVER, "{ip}", "{port}"] for image in LIGHT},
 }
 
@@ -170,6 +178,16 @@ class Hub:
             if error.status != 409:
                 raise
             await self._kube.merge_patch(f"{path}/{name}", {"spec": dict(spec)})
+
+    async def workspace(self, name: str) -> dict[str, Any]:
+        return await self._kube.get(
+            f"/apis/xlscsde.nhs.uk/v1/namespaces/{self._demo.namespace}/analyticsworkspaces/{name}"
+        )
+
+    async def revoke(self, user: str, name: str) -> None:
+        """Delete the binding that ``grant`` made."""
+        path = f"/apis/xlscsde.nhs.uk/v1/namespaces/{self._demo.namespace}/analyticsworkspacebindings"
+        await self._kube.request("DELETE", f"{path}/{user}-{name}"[: len(path) + 201])
 
     async def grant(self, user: str, name: str, *, expires: str = "2090-01-01", **jupyter: Any) -> None:
         """A workspace of its own for a test, and the user's binding to it."""

@@ -125,6 +125,7 @@ class Handler:
     def __init__(self) -> None:
         self.status = 200
         self.headers: dict[str, str] = {}
+        self.settings: dict[str, Any] = {}
         self.current_user: Any = None
         self.request = SimpleNamespace(arguments={}, query_arguments={})
 

@@ -208,7 +208,7 @@ async def test_mistake_of_the_operator_is_no_denial(
     assert refused.status_code == 500
     assert "not set up right" in str(refused)
     assert words in caplog.text
-    assert spawner.user.settings["failure_count"] == -1
+    assert spawner.handler.settings["failure_count"] == -1
     assert not pods.created
 
 
@@ -293,7 +293,7 @@ async def test_pod_that_the_cluster_does_not_take_is_told_as_what_it_is(  # noqa
     assert sentence in str(refused)
     assert "Nothing that you have saved is lost." in str(refused)
     assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", outcome)]
-    assert spawner.user.settings["failure_count"] == -1
+    assert spawner.handler.settings["failure_count"] == -1
     assert ("Retry-After" in refused.headers) is (outcome == "unavailable")
 
 
@@ -319,7 +319,7 @@ async def test_pod_that_never_gets_ready_is_told_by_its_last_warning(
     assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", "allowed"), ("start", "failed")]
     assert audit[0]["request"] == audit[1]["request"]
     assert audit[1]["pod"] == {"name": "jupyter-alice", "uid": "uid-0"}
-    assert spawner.user.settings["failure_count"] == -1
+    assert spawner.handler.settings["failure_count"] == -1
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ async def test_server_that_never_answers_does_not_count(pods: Pods, c: Config, a
         await spawner.server.wait_up(http=True)
     assert str(caught.value) == refusals.SILENT
     assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", "allowed"), ("start", "failed")]
-    assert spawner.user.settings["failure_count"] == -1
+    assert spawner.handler.settings["failure_count"] == -1
 
 
 async def test_creation_that_is_repeated_is_confirmed_again(
@@ -629,7 +629,7 @@ async def test_refusals_do_not_add_up_to_an_exit_of_the_hub(
     spawner = make_spawner(c, pods=pods, profile="cardio")
     refused = await refusal_of(spawner)
     counted = refused.status_code >= 500 or jupyterhub.version_info[0] < 6
-    assert spawner.user.settings.get("failure_count", 0) == (-1 if counted else 0)
+    assert spawner.handler.settings.get("failure_count", 0) == (-1 if counted else 0)
 
 
 async def test_form_counts_for_nothing(plugin: Plugin, c: Config) -> None:
@@ -638,7 +638,7 @@ async def test_form_counts_for_nothing(plugin: Plugin, c: Config) -> None:
     await spawner.get_options_form()
     assert spawner.handler.status == 503
     assert spawner.handler.headers == {"Retry-After": "30"}
-    assert spawner.user.settings == {}
+    assert spawner.handler.settings == {}
 
 
 async def test_pod_shows_no_secret(pods: Pods, c: Config) -> None:

@@ -61,6 +61,7 @@ class Attempt:
 
     Attributes:
         decision: What is written when the pod is there, or will not be.
+        hub_settings: Where the hub counts failed starts: the settings of its handlers, which are not those of its users.
         user: Whose server it is, as of this start.
         provision: The grant and the pod made from it, once there is one.
         pod: The pod as it is sent.
@@ -69,6 +70,7 @@ class Attempt:
     """
 
     decision: Decision
+    hub_settings: dict[str, Any]
     user: User | None = None
     provision: engine.Provision | None = None
     pod: DecidedPod | None = None
@@ -120,7 +122,10 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         return self._start_future
 
     async def _start_workspace(self, start: Callable[[], Awaitable[Any]]) -> Any:
-        attempt = self._attempt = Attempt(self.workspace_service.decision("pod", self, chosen_last(self)))
+        # JupyterHub takes the handler off a spawner before it waits for the server's answer.
+        hub_settings = {} if self.handler is None else self.handler.settings
+        decision = self.workspace_service.decision("pod", self, chosen_last(self))
+        attempt = self._attempt = Attempt(decision, hub_settings)
         self._without_personal_claims()
         hook: Any = self.modify_pod_hook  # type: ignore[has-type]
         try:
@@ -162,7 +167,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         if failure is not error and isinstance(failure, ServiceFault):
             log.error("Request %s failed with an error that nobody has foreseen", decision.request, exc_info=error)
         refused = self.workspace_service.refuse(decision, failure)
-        leave_uncounted(self.user.settings, refused)
+        leave_uncounted(attempt.hub_settings, refused)
         return refused
 
     def _own_events(self) -> list[Mapping[str, Any]]:
