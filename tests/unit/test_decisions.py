@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,6 +84,17 @@ def test_refusal_is_written_with_its_rule(
     assert decision(stage="form").end(error) == outcome
     assert [(json.loads(line)["outcome"], json.loads(line)["rule"]) for line in written] == [(outcome, rule)]
     assert count("form", outcome, rule or "") == before + 1
+
+
+def test_page_of_the_audit_line_has_every_field_and_outcome(written: list[str]) -> None:
+    """An auditor's tools are written from it."""
+    page = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    decision().allow()
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    outcomes = {kind.outcome for kind in kinds if issubclass(kind, errors.WorkspaceManagerError)}
+    named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert named[: len(json.loads(written[0]))] == list(json.loads(written[0]))
+    assert set(named[len(json.loads(written[0])) :]) == {"allowed", *outcomes}
 
 
 def test_outcome_is_written_once(written: list[str]) -> None:

@@ -61,7 +61,7 @@ class Attempt:
 
     Attributes:
         decision: What is written when the pod is there, or will not be.
-        hub_settings: Where the hub counts failed starts: the settings of its handlers, which are not those of its users.
+        hub_settings: The settings of the hub's handlers, where it counts failed starts; a user's are others.
         user: Whose server it is, as of this start.
         provision: The grant and the pod made from it, once there is one.
         pod: The pod as it is sent.
