@@ -158,7 +158,7 @@ class Demo:
         # These need the extra `demo`, which has just been checked.
         from ..errors import BackendUnavailable  # noqa: PLC0415 - this file is run by itself too, as the proxy
         from ..kube.client import Kube  # noqa: PLC0415
-        from .guest import furnish, reach  # noqa: PLC0415
+        from .guest import GuestError, furnish, reach  # noqa: PLC0415
         from .node import kill_marked  # noqa: PLC0415
 
         port = self._port or free_ports(1)[0]
@@ -167,7 +167,10 @@ class Demo:
         self.url = f"http://{LOOPBACK}:{port}"
         kube = Kube(self.namespace, self.kubeconfig_path)
         stack.push_async_callback(kube.close)
-        namespace_exists = self._cluster is None or await reach(kube, self.kubeconfig_path)
+        try:
+            namespace_exists = self._cluster is None or await reach(kube, self.kubeconfig_path)
+        except GuestError as error:
+            raise DemoError(str(error)) from error
         stack.enter_context(_locked(self.state))
         self._prepare_state()
         if await kill_marked(_HUB_MARK, str(self.state)):

@@ -14,7 +14,6 @@ from typing import Any
 
 from ..errors import BackendUnavailable
 from ..kube.client import ApiError, Kube
-from .demo import DemoError
 from .kinds import definitions
 
 GIVEN = {"workspace-managers/demo": "true"}
@@ -27,6 +26,10 @@ _SERVED_SECONDS = 30.0
 _SERVED_PAUSE = 0.1
 
 
+class GuestError(Exception):
+    """The demo cannot be a guest there; the text is one sentence that says what to do."""
+
+
 async def reach(kube: Kube, kubeconfig: Path) -> bool:
     """Make sure, before anything is started, that the cluster answers and that the namespace is the demo's to use.
 
@@ -34,23 +37,23 @@ async def reach(kube: Kube, kubeconfig: Path) -> bool:
         Whether the namespace is there.
 
     Raises:
-        DemoError: One sentence that says what to do.
+        GuestError: One sentence that says what to do.
     """
     try:
         host = (await kube.api()).configuration.host
     except BackendUnavailable as error:
-        raise DemoError(f"{kubeconfig} is not a kubeconfig that can be used: {error}") from error
+        raise GuestError(f"{kubeconfig} is not a kubeconfig that can be used: {error}") from error
     try:
         async with asyncio.timeout(REACH_SECONDS):
             namespace = await _find(kube, _NAMESPACES, kube.namespace)
     except (BackendUnavailable, TimeoutError) as error:
         why = str(error) or f"no answer within {REACH_SECONDS:g} seconds"
-        raise DemoError(f"The cluster of {kubeconfig}, {host}, cannot be used: {why}") from error
+        raise GuestError(f"The cluster of {kubeconfig}, {host}, cannot be used: {why}") from error
     if namespace is None:
         return False
     if not GIVEN.items() <= (namespace["metadata"].get("labels") or {}).items():
         ((label, value),) = GIVEN.items()
-        raise DemoError(
+        raise GuestError(
             f"The namespace {kube.namespace} of {host} was not made by the demo, which leaves alone what is not its "
             "own: name one that does not exist, or give it this one with "
             f"kubectl label namespace {kube.namespace} {label}={value}"
