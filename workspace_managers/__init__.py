@@ -15,6 +15,7 @@ from .errors import (
 )
 from .kube.cache import WatchCache
 from .kube.client import ApiError, Kube
+from .loglimit import LogLimit
 from .manager import INTERFACE_VERSION, Context, WorkspaceManager
 from .models import Resources, User, Volume, Workspace
 from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_name
@@ -22,6 +23,7 @@ from .pods import is_label
 from .quantities import quantity_value
 from .settings import Settings
 from .storage import check_volumes
+from .tasks import together
 
 __all__ = [
     "HOME",
@@ -34,6 +36,7 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Kube",
+    "LogLimit",
     "Resources",
     "Settings",
     "StorageRefused",
@@ -52,4 +55,5 @@ __all__ = [
     "quantity_value",
     "quote",
     "require_open",
+    "together",
 ]
