@@ -24,6 +24,7 @@ from .quantities import quantity_value
 from .settings import Settings
 from .storage import check_volumes
 from .tasks import together
+from .timeouts import Timeouts
 
 __all__ = [
     "HOME",
@@ -40,6 +41,7 @@ __all__ = [
     "Resources",
     "Settings",
     "StorageRefused",
+    "Timeouts",
     "User",
     "Volume",
     "WatchCache",
