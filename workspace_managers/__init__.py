@@ -18,6 +18,7 @@ from .errors import (
 from .kube.cache import WatchCache
 from .kube.claims import shared_claim_problem
 from .kube.client import ApiError, Kube
+from .loglimit import LogLimit
 from .manager import INTERFACE_VERSION, WorkspaceManager
 from .models import Resources, User, Volume, Workspace
 from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_label, is_name
@@ -25,6 +26,8 @@ from .policy import Policy
 from .quantities import quantity_value
 from .settings import Settings
 from .storage import check_volumes
+from .tasks import together
+from .timeouts import Timeouts
 
 __all__ = [
     "HOME",
@@ -38,10 +41,12 @@ __all__ = [
     "ConfigurationError",
     "Context",
     "Kube",
+    "LogLimit",
     "Policy",
     "Resources",
     "Settings",
     "StorageRefused",
+    "Timeouts",
     "User",
     "Volume",
     "WatchCache",
@@ -58,4 +63,5 @@ __all__ = [
     "quote",
     "require_open",
     "shared_claim_problem",
+    "together",
 ]

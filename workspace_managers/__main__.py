@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from . import registry
-from .engine import CLOSE_SECONDS
 from .errors import ConfigurationError, WorkspaceManagerError, quote
 from .manager import WorkspaceManager
 from .settings import MANAGER, VARIABLES, Settings, chosen_manager
@@ -254,7 +253,7 @@ async def _asked(manager: WorkspaceManager, seconds: float) -> list[str]:
             done, answer = await _in_time(found, "problems", manager.problems(), seconds)
             found += _sentences(answer) if done else ()
     finally:
-        await _in_time(found, "close", manager.close(), CLOSE_SECONDS)
+        await _in_time(found, "close", manager.close(), manager.context.timeouts.close)
         await manager.context.kube.close()
     return found
 

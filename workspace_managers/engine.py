@@ -7,6 +7,7 @@ never a user without workspaces (rule A4).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -29,13 +30,8 @@ from .errors import (
 )
 from .kube.claims import ensure_claims
 from .models import User, Volume, Workspace
+from .tasks import being_cancelled
 
-ANSWER_SECONDS = 30.0
-"""How long a plugin may take for one answer before it counts as unavailable."""
-CONFIRMED_SECONDS = 2.0
-"""How old a confirmation may be when a pod is created; after more, access is confirmed once more."""
-CLOSE_SECONDS = 10.0
-"""How long a plugin may take to close before the hub or the command ends all the same."""
 ROUNDS = 3
 """How often a start begins again because the workspace was changed while its claims were made."""
 
@@ -121,7 +117,7 @@ async def confirm(plugin: Plugin, user: User, name: object) -> Workspace:
 async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod) -> Provision:
     """The pod with exactly what one grant says, its claims made (rules A3 and S1 to S5).
 
-    Where making the claims took longer than ``CONFIRMED_SECONDS``, the grant is confirmed once more. One that has
+    Where making the claims took longer than ``Timeouts.confirmed``, the grant is confirmed once more. One that has
     changed meanwhile is decided by what it says now: the pod is made anew.
 
     Raises:
@@ -139,7 +135,7 @@ async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod)
         storage.check_volumes(grant.name, volumes)
         rebuilt = pods.rebuild(await make_pod(grant), grant, volumes, settings.policy)
         await ensure_claims(plugin.context.kube, settings, grant, volumes, partial(_named_by, plugin))
-        if monotonic() - confirmed_at > CONFIRMED_SECONDS:
+        if monotonic() - confirmed_at > plugin.context.timeouts.confirmed:
             before, confirmed_at = grant, monotonic()
             grant = await confirm(plugin, user, name)
             if not same_terms(before, grant):
@@ -159,7 +155,7 @@ async def confirm_again(plugin: Plugin, user: User, provision: Provision) -> Pro
         AccessDenied: The grant has ended.
         BackendUnavailable: It was changed since the pod was made from it, or there was no answer.
     """
-    if monotonic() - provision.confirmed_at <= CONFIRMED_SECONDS:
+    if monotonic() - provision.confirmed_at <= plugin.context.timeouts.confirmed:
         return provision
     asked_at = monotonic()
     if not same_terms(provision.grant, await confirm(plugin, user, provision.grant.name)):
@@ -224,7 +220,7 @@ class Lifecycle:
 
     async def _close_plugin(self) -> None:
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(self._plugin.context.timeouts.close):
                 await self._plugin.close()
         except (Exception, SystemExit) as error:
             self._plugin.context.log.warning(
@@ -242,7 +238,8 @@ def _right(plugin: Plugin, grants: Iterable[Workspace]) -> Iterator[Workspace]:
     """Those whose facts are right; the others are set aside by name, and hide none (rule F3)."""
     for grant in grants:
         if problem := grant.problem():
-            plugin.context.log.warning("The workspace %s is set aside: %s", quote(grant.name, 80), problem)
+            name = quote(grant.name, 80)
+            plugin.context.limited_log.write(logging.WARNING, name, "The workspace %s is set aside: %s", name, problem)
         else:
             yield grant
 
@@ -257,18 +254,16 @@ async def _named_by(plugin: Plugin, claim: str) -> Collection[str] | None:
 
 
 async def _ask(plugin: Plugin, method: str, answer: Awaitable[T]) -> T:
+    seconds = plugin.context.timeouts.answer
     try:
-        async with asyncio.timeout(ANSWER_SECONDS):
+        async with asyncio.timeout(seconds):
             return await answer
     except WorkspaceManagerError:
         raise
     except TimeoutError as error:
-        raise BackendUnavailable(
-            f"{type(plugin).__qualname__}.{method} did not answer within {ANSWER_SECONDS:g} s"
-        ) from error
+        raise BackendUnavailable(f"{type(plugin).__qualname__}.{method} did not answer within {seconds:g} s") from error
     except (Exception, SystemExit, asyncio.CancelledError) as error:
-        task = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        if isinstance(error, asyncio.CancelledError) and being_cancelled():
             raise  # It is the question that was cancelled, not something that the plugin waited for.
         raise BackendUnavailable(
             f"{type(plugin).__qualname__}.{method} failed: {type(error).__name__}: {quote(str(error))}"

@@ -1,7 +1,7 @@
-"""Calls side by side.
+"""Calls side by side, and cancellation.
 
-Always true here: whoever goes on, by a result or by a failure, leaves nothing running behind. ``asyncio.gather`` does
-not stop the others when one fails, and a call that goes on by itself may open what its caller closes next.
+Whoever goes on, by a result or by a failure, leaves nothing running behind. ``asyncio.gather`` does not stop the others
+when one fails, and a call that goes on by itself may open what its caller closes next.
 """
 
 from __future__ import annotations
@@ -15,13 +15,27 @@ T = TypeVar("T")
 
 
 async def together(*calls: Coroutine[Any, Any, T]) -> list[T]:
-    """Await all, and let all end, before the first failure is raised."""
-    found: list[T] = []
-    for each in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(each, BaseException):
-            raise each
-        found.append(each)
-    return found
+    """Await all side by side, and let all end before the first failure is raised.
+
+    Returns:
+        The results, in the order of the calls.
+    """
+    results: list[T] = []
+    for result in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(result, BaseException):
+            raise result
+        results.append(result)
+    return results
+
+
+def being_cancelled() -> bool:
+    """Whether somebody is cancelling the current task.
+
+    Where this is False, a ``CancelledError`` is the failure of something that the task called: a library may raise one,
+    or have cancelled a task of its own. It must not end a task that is to go on.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @asynccontextmanager

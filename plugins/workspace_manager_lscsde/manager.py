@@ -1,6 +1,6 @@
 """The plugin: two watched collections, joined for one user at a time.
 
-Always true here: the form is answered from memory, a start by the API server. Nothing is ever written to a ``spec``,
+The form is answered from memory, a start by the API server. Nothing is ever written to a ``spec``,
 and nothing at all to a binding. What the caches cannot vouch for is ``BackendUnavailable``, never an empty answer
 (rule A4).
 """
@@ -17,6 +17,7 @@ from workspace_managers import (
     ApiError,
     BackendUnavailable,
     Context,
+    LogLimit,
     StorageRefused,
     User,
     Volume,
@@ -28,6 +29,7 @@ from workspace_managers import (
     quote,
     require_open,
     shared_claim_problem,
+    together,
 )
 
 from .compat import BINDINGS, WORKSPACES, Kind, get_object
@@ -48,7 +50,7 @@ BINDINGS_AT_ONCE = 4
 """How many bindings ``confirm`` reads side by side; one is usual."""
 PROBLEMS_SHOWN = 50
 PAGE_OBJECTS = 500
-_TOLD_KEPT = 1000
+_LOGGED_KEPT = 1000
 _MISTAKES = (Trouble.BROKEN, Trouble.STORAGE)
 
 
@@ -95,7 +97,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         for binding in await self._bindings_of(user):
             record = await self._workspaces.get(binding.workspace)
             if record is None:
-                self._dangling_once.tell(BINDINGS, binding.name, binding.workspace, _without_workspace(binding))
+                self._dangling_once.log(BINDINGS, binding.name, binding.workspace, _without_workspace(binding))
             elif isinstance(record, WorkspaceRecord):
                 grants.append(record.grant(binding))
         return grants
@@ -117,12 +119,12 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         # The grant that lasts longest is the one that counts, so it is asked for first.
         candidates.sort(key=lambda binding: binding.last_day, reverse=True)
         first, rest = candidates[:BINDINGS_AT_ONCE], candidates[BINDINGS_AT_ONCE:]
-        raw, *answers = await _together(self._read(WORKSPACES, name), *(self._read(BINDINGS, b.name) for b in first))
+        raw, *answers = await together(self._read(WORKSPACES, name), *(self._read(BINDINGS, b.name) for b in first))
         bound = self._still_granted(user, name, answers)
         today = self.context.today()
         while rest and not any(binding.last_day >= today for binding in bound):
             first, rest = rest[:BINDINGS_AT_ONCE], rest[BINDINGS_AT_ONCE:]
-            bound += self._still_granted(user, name, await _together(*(self._read(BINDINGS, b.name) for b in first)))
+            bound += self._still_granted(user, name, await together(*(self._read(BINDINGS, b.name) for b in first)))
         if not bound:
             raise AccessDenied(f"{quote(user.name)} has no binding for the workspace {quote(name)} any more")
         if raw is None:
@@ -185,7 +187,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         keys = (user.username, FOR_ALL, *identity_keys(user.identity_claims))
         # The keys only find them, some more than once; whether a binding grants anything is decided here.
         found = {binding.name: binding for key in keys for binding in await self._bindings.by_key(key)}
-        return [each for each in found.values() if in_scope(user, each.workspace) and each.grants(user)]
+        return [binding for binding in found.values() if in_scope(user, binding.workspace) and binding.grants(user)]
 
     def _still_granted(self, user: User, name: str, answers: Iterable[Mapping[str, Any] | None]) -> list[Binding]:
         bound = []
@@ -236,29 +238,33 @@ class LscsdeWorkspaceManager(WorkspaceManager):
     def _set_aside(self, kind: Kind, raw: Mapping[str, Any], reason: str, trouble: Trouble) -> None:
         if trouble in _MISTAKES:
             metadata = raw["metadata"]
-            self._set_aside_once.tell(kind, str(metadata["name"]), str(metadata.get("resourceVersion")), reason)
+            self._set_aside_once.log(kind, str(metadata["name"]), str(metadata.get("resourceVersion")), reason)
 
 
 class _Once:
-    """Tells the log of each version of a resource that is set aside, once, however often it is read (rule F3)."""
+    """Logs each version of a resource that is set aside, once, however often it is read (rule F3).
+
+    The rate is bounded all the same: somebody may rewrite such a resource every second.
+    """
 
     def __init__(self, log: logging.Logger, level: int) -> None:
-        self._log = log
+        self._log = LogLimit(log)
         self._level = level
-        self._told: dict[tuple[str, str], str] = {}
+        self._logged: dict[tuple[str, str], str] = {}
 
-    def tell(self, kind: Kind, name: str, version: str, reason: str) -> None:
+    def log(self, kind: Kind, name: str, version: str, reason: str) -> None:
         key = (kind.word, name)
-        if self._told.get(key) == version:
+        if self._logged.get(key) == version:
             return
-        if len(self._told) >= _TOLD_KEPT and key not in self._told:
+        if len(self._logged) >= _LOGGED_KEPT and key not in self._logged:
             # Resources that are gone leave theirs behind; the oldest makes room.
-            del self._told[next(iter(self._told))]
-        self._told[key] = version
-        self._log.log(self._level, "The %s %s is set aside: %s", kind.word, quote(name, 80), reason)
+            del self._logged[next(iter(self._logged))]
+        self._logged[key] = version
+        subject = f"{kind.word} {name}"
+        self._log.write(self._level, subject, "The %s %s is set aside: %s", kind.word, quote(name, 80), reason)
 
     def forget(self, kind: Kind, name: str) -> None:
-        self._told.pop((kind.word, name), None)
+        self._logged.pop((kind.word, name), None)
 
 
 def _binding_keys(binding: Binding) -> Iterable[str]:
@@ -309,12 +315,3 @@ def _binding_problem(raw: Mapping[str, Any], workspaces: Mapping[str, Any]) -> s
     except Refused as refused:
         return refused.reason
     return None if binding.workspace in workspaces else _without_workspace(binding)
-
-
-async def _together(*reads: Any) -> list[Any]:
-    """Await all, and let all end, before the first failure is raised."""
-    answers = await asyncio.gather(*reads, return_exceptions=True)
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
-    return answers

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 
 from tests.apiserver.cases import binding
-from tests.apiserver.cluster import RBAC, RealCluster, documents_of, until
+from tests.apiserver.cluster import RBAC, Cluster, RealCluster, documents_of, until
 from tests.apiserver.privileges import requests_of, used
+from workspace_managers.contract.proxy import FaultProxy, reset
 from workspace_managers.kube import cache as module
 from workspace_managers.kube.cache import WatchCache
 from workspace_managers.kube.client import Kube
+from workspace_managers.timeouts import Timeouts
 
 LOG = logging.getLogger("lists-test")
 NAME = "analyticsworkspacebindings.xlscsde.nhs.uk"
@@ -66,5 +69,40 @@ async def test_list_and_what_follows_it(
         finally:
             await cache.close()
             await kube.close()
-        asked = used(requests_of(cluster.audit_log, f"system:serviceaccount:{cluster.namespace}:hub"))
+        requests = requests_of(cluster.audit_log, f"system:serviceaccount:{cluster.namespace}:hub")
+        # Besides, each watch is compared with the present version, which is a list of nothing.
+        asked = used(request for request in requests if "fieldSelector" not in request["requestURI"])
         assert asked == {f"{verb} {NAME}" for verb in verbs}
+
+
+@pytest.mark.parametrize("elsewhere", [0, 3], ids=["nothing was written", "others were written"])
+@pytest.mark.parametrize("missed", [0, 2], ids=["nothing missed", "events missed"])
+async def test_watch_that_is_opened_again_vouches_soon_and_for_everything(
+    cluster: Cluster, elsewhere: int, missed: int
+) -> None:
+    """Rule A3, without the grace and without a list: within the seconds of a witness, on a quiet collection too."""
+    namespace = f"lists-{elsewhere}-{missed}-{secrets.token_hex(3)}"
+    await cluster.call("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+    path = f"/apis/xlscsde.nhs.uk/v1/namespaces/{namespace}/analyticsworkspacebindings"
+    for number in range(3):
+        await cluster.call("POST", path, binding(f"b{number}", username="alice"))
+    proxy = FaultProxy(cluster.kubeconfig())
+    await proxy.start()
+    # Only what is certain counts, however soon it is.
+    kube = Kube(namespace, proxy.kubeconfig(namespace), timeouts=Timeouts(grace=0.0, patience=30.0, first_list=30.0))
+    cache = WatchCache(kube, path, keep=keep, keys=keys, log=LOG)
+    try:
+        assert await cache.keys_count("alice") == 3
+        with proxy.inject(reset, concerns=lambda seen: seen.is_watch):
+            await proxy.cut_watches()
+            for number in range(missed):
+                await cluster.call("DELETE", f"{path}/b{number}")
+            for number in range(elsewhere):
+                body = {"metadata": {"name": f"elsewhere-{number}"}}
+                await cluster.call("POST", f"/api/v1/namespaces/{namespace}/configmaps", body)
+        assert await cache.keys_count("alice") == 3 - missed
+        assert cache.relists == 0
+    finally:
+        await cache.close()
+        await kube.close()
+        await proxy.stop()

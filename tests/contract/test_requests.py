@@ -20,11 +20,19 @@ CLAIMS = "/api/v1/namespaces/{namespace}/persistentvolumeclaims"
 
 
 async def warm(stage: Stage) -> None:
-    """A workspace whose form has been shown and whose claims are there."""
+    """A workspace whose form has been shown and whose claims are there, and caches that vouch."""
     await stage.study("cardio", "alice")
     await stage.begin()
     assert await stage.listed("alice") == {"cardio"}
     await stage.start("alice", "cardio")
+    manager = stage.manager
+    assert isinstance(manager, LscsdeWorkspaceManager)
+
+    async def settled() -> bool:
+        return manager._bindings.age == manager._workspaces.age == 0.0
+
+    async with asyncio.timeout(20):
+        await until(settled)
 
 
 def rounds(requests: Sequence[Seen]) -> list[list[Seen]]:

@@ -168,8 +168,18 @@ async def test_creation_answered_late_is_not_repeated_after_the_grant_has_ended(
 
 async def test_pod_comes_from_one_version_of_the_workspace(hub: Hub, demo: Demo) -> None:
     """A3, S5: it is changed between the form, the choice and the pod, and the pod has all of the last version."""
-    old = {"image": "example/first:1", "extraLabels": {"v": "1"}, "defaultUri": "/one", "nodeSelector": {"pool": "a"}}
-    new = {"image": "example/second:1", "extraLabels": {"v": "2"}, "defaultUri": "/two", "nodeSelector": {"pool": "b"}}
+    old: dict[str, Any] = {
+        "image": "example/first:1",
+        "extraLabels": {"v": "1"},
+        "defaultUri": "/one",
+        "nodeSelector": {"pool": "a"},
+    }
+    new: dict[str, Any] = {
+        "image": "example/second:1",
+        "extraLabels": {"v": "2"},
+        "defaultUri": "/two",
+        "nodeSelector": {"pool": "b"},
+    }
     await hub.grant("trudy", "changing", resources={"limits": {"cpu": 1}}, **old)
     status, answer = await hub.start("trudy", {"profile": "changing"})
     assert status in (201, 202), answer

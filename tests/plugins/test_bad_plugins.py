@@ -24,6 +24,7 @@ from workspace_managers.__main__ import _asked
 from workspace_managers.devcluster.demo import Demo
 from workspace_managers.hub.service import Service
 from workspace_managers.kube.client import Kube
+from workspace_managers.timeouts import Timeouts
 
 HANGS = 0.05
 FAILURES = {
@@ -42,12 +43,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made = tmp_path_factory.mktemp("rude")
     with zipfile.ZipFile(dists.wheel(str(Path(__file__).parent / "dists" / "rude"), made)) as archive:
         archive.extractall(made / "site")
-    before = engine.ANSWER_SECONDS
     sys.path.insert(0, str(made / "site"))
     yield made / "site"
     sys.path.remove(str(made / "site"))
     sys.modules.pop("wm_rude", None)
-    engine.ANSWER_SECONDS = before
 
 
 @pytest.fixture
@@ -59,9 +58,10 @@ def rude(site: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         """No claim is made here."""
 
     monkeypatch.setattr(engine, "ensure_claims", made)
-    monkeypatch.setattr(engine, "ANSWER_SECONDS", HANGS)
     settings = Settings.from_environ({"POD_NAMESPACE": "hub"})
-    return RudeManager(Context(settings=settings, kube=Kube("hub"), log=logging.getLogger("test")))
+    rude = RudeManager(Context(settings=settings, kube=Kube("hub"), log=logging.getLogger("test")))
+    rude.context.kube.timeouts = Timeouts(answer=HANGS)
+    return rude
 
 
 def answers(table: str) -> list[tuple[str, str]]:
@@ -175,9 +175,9 @@ async def test_doctor_tells_what_the_plugin_does_wrong(rude: Any, mood: str, exp
     assert told.startswith(expected)
 
 
-async def test_close_that_hangs_does_not_hold_up_the_hub(rude: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_close_that_hangs_does_not_hold_up_the_hub(rude: Any) -> None:
     """A hub that is told to end, ends."""
-    monkeypatch.setattr(engine, "CLOSE_SECONDS", HANGS)
+    rude.context.kube.timeouts = Timeouts(close=HANGS)
     service = Service(rude)
     await service.begin()
     await asyncio.sleep(0)

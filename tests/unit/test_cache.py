@@ -1,4 +1,4 @@
-"""The watch cache against an API server that misbehaves as told.
+"""The watch cache against an API server that misbehaves as each test says.
 
 Rule A4 asks that "no answer" is never read as "nothing", rule A3 that an ended access is seen. The other tests hold
 what these two need: no event is lost, whatever happens to the connection.
@@ -12,7 +12,7 @@ import json
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import sleep
 from typing import Any
@@ -26,6 +26,8 @@ from workspace_managers.kube import cache as module
 from workspace_managers.kube import client
 from workspace_managers.kube.cache import WatchCache
 from workspace_managers.kube.client import Kube
+from workspace_managers.loglimit import LINES_PER_MINUTE, LINES_PER_SUBJECT
+from workspace_managers.timeouts import Timeouts
 
 PATH = "/apis/xlscsde.nhs.uk/v1/namespaces/hub/analyticsworkspacebindings"
 LOG = logging.getLogger("cache-test")
@@ -58,6 +60,10 @@ class ScriptedApi:
         requests: Every request's query, in order, without those that an older server refuses.
         refused: How many those were.
         open: Watches that are open now.
+        present_reads: How often it was asked for its present version.
+        witnesses: The versions from which short watches began, which end with a bookmark.
+        bookmarks: The versions of their bookmarks; empty: the present one.
+        held: What watches that are "held" have not sent yet waits for this.
     """
 
     def __init__(self) -> None:
@@ -70,6 +76,10 @@ class ScriptedApi:
         self.watches: deque[str] = deque()
         self.requests: list[dict[str, str]] = []
         self.open: set[asyncio.Queue[bytes | str]] = set()
+        self.present_reads = 0
+        self.witnesses: list[str] = []
+        self.bookmarks: deque[int] = deque()
+        self.held = asyncio.Event()
         self.port = 0
         self._runner: web.AppRunner | None = None
 
@@ -130,6 +140,10 @@ class ScriptedApi:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         query = dict(request.query)
+        if "fieldSelector" in query:
+            return self._present(query)
+        if int(query.get("timeoutSeconds", 300)) < 300:
+            return await self._witness(request, query["resourceVersion"])
         if "sendInitialEvents" in query and not self.streams:
             self.refused += 1
             return web.json_response({"kind": "Status", "code": 422, "reason": "Invalid"}, status=422)
@@ -138,9 +152,11 @@ class ScriptedApi:
         what = script.popleft() if script else ""
         if what == "hang":
             await asyncio.sleep(60)
-        if what.isdigit():
-            reason = {"410": "Expired", "403": "Forbidden"}.get(what, "InternalError")
-            return web.json_response({"kind": "Status", "code": int(what), "reason": reason}, status=int(what))
+        if what[:3].isdigit() and what != "410-event":
+            code, _, after = what.partition("-after-")
+            reason = {"410": "Expired", "403": "Forbidden"}.get(code, "InternalError")
+            status = {"kind": "Status", "code": int(code), "reason": reason}
+            return web.json_response(status, status=int(code), headers={"Retry-After": after} if after else None)
         if what == "nonsense":
             return web.json_response({"kind": "Namespace", "metadata": {"resourceVersion": "7"}})
         return await self._watch(request, query, what) if "watch" in query else self._list(query)
@@ -152,12 +168,28 @@ class ScriptedApi:
         items = [self.objects[name] for name in names[start : start + limit]]
         return web.json_response({"metadata": {"resourceVersion": str(self.version), **more}, "items": items})
 
+    def _present(self, query: Mapping[str, str]) -> web.Response:
+        assert query == {"fieldSelector": "metadata.name=-"}
+        self.present_reads += 1
+        return web.json_response({"metadata": {"resourceVersion": str(self.version)}, "items": []})
+
+    async def _witness(self, request: web.Request, since: str) -> web.StreamResponse:
+        self.witnesses.append(since)
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for version, line in self.history:
+            if version > int(since):
+                await response.write(line)
+        version = self.bookmarks.popleft() if self.bookmarks else self.version
+        await response.write(_event("BOOKMARK", {"metadata": {"resourceVersion": str(version)}}))
+        return response
+
     async def _watch(self, request: web.Request, query: Mapping[str, str], what: str) -> web.StreamResponse:
         response = web.StreamResponse()
         response.content_type = "application/json"
         await response.prepare(request)
-        if what == "late":
-            await asyncio.sleep(0.05)
+        if what == "held":
+            await self.held.wait()
             what = ""
         queue: asyncio.Queue[bytes | str] = asyncio.Queue()
         if "sendInitialEvents" in query:
@@ -212,23 +244,18 @@ def _event(kind: str, body: Mapping[str, Any]) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "GRACE_SECONDS": 60.0,
-        "SETTLE_SECONDS": 0.05,
-        "PAUSE_SECONDS": (0.02, 0.1),
-        "WAKE_SECONDS": 0.05,
-        "PAGE_OBJECTS": 3,
-    }.items():
-        monkeypatch.setattr(module, name, value)
+def small_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PAGE_OBJECTS", 3)
+    monkeypatch.setattr(module, "WITNESS_SECONDS", (0, 1))
     monkeypatch.setattr(client, "TRIES", 1)
 
 
-def no_grace(monkeypatch: pytest.MonkeyPatch, *, patience: float = 0.2) -> None:
+SHORT = Timeouts(grace=60.0, pause=(0.02, 0.1), wake=0.05)
+
+
+def no_grace(kube: Kube, *, patience: float = 0.2) -> None:
     """As if the grace had passed; and a question waits this long."""
-    monkeypatch.setattr(module, "GRACE_SECONDS", 0.0)
-    monkeypatch.setattr(module, "FIRST_LIST_SECONDS", patience)
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", patience)
+    kube.timeouts = replace(kube.timeouts, grace=0.0, first_list=patience, patience=patience)
 
 
 @pytest.fixture
@@ -256,7 +283,7 @@ def kubeconfig(url: str) -> dict[str, Any]:
 
 @pytest.fixture
 async def kube(api: ScriptedApi) -> AsyncIterator[Kube]:
-    opened = Kube("hub", kubeconfig(f"http://127.0.0.1:{api.port}"))
+    opened = Kube("hub", kubeconfig(f"http://127.0.0.1:{api.port}"), timeouts=SHORT)
     yield opened
     await opened.close()
 
@@ -488,7 +515,7 @@ async def test_thousand_broken_objects_do_not_flood_the_log(
     await settled(api, cache)
     assert await names(cache, "alice") == ["good"]
     assert cache.skipped == 1000
-    assert len(caplog.records) == module.WARNINGS_PER_MINUTE
+    assert len(caplog.records) == LINES_PER_MINUTE
 
 
 # A list as the beginning of its watch
@@ -535,11 +562,11 @@ async def test_older_server_is_listed_in_pages_and_that_is_no_fault(
 @streamed
 @pytest.mark.parametrize("what", ["end", "reset", "half-end", "half-reset", "half-stall", "stall"])
 async def test_streamed_list_that_does_not_become_whole_is_no_list(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, what: str
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube, what: str
 ) -> None:
     """Rule A4: a part of the list says nothing of the rest; and what cannot be streamed is read in pages."""
-    monkeypatch.setattr(module, "OPEN_SECONDS", 1.5)  # of which a busy machine needs a part to connect
-    monkeypatch.setattr(module, "LINE_SECONDS", 0.3)
+    kube.timeouts = replace(kube.timeouts, opening=1.5)  # of which a busy machine needs a part to connect
+    kube.timeouts = replace(kube.timeouts, line=0.3)
     for number in range(5):
         api.put(f"b{number}", "alice")
     api.lists.append(what)
@@ -593,11 +620,10 @@ async def test_change_during_a_streamed_list_is_not_lost(
 
 @streamed
 async def test_streamed_list_vouches_only_when_what_happened_meanwhile_has_come_in(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rule A3: it is as old as its request; an access that ended since is told of right after it."""
-    no_grace(monkeypatch, patience=5.0)
-    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.2)
+    no_grace(kube, patience=5.0)
     api.put("b1", "alice")
     end_of_list = api._end_of_list
 
@@ -641,10 +667,8 @@ async def test_event_during_the_gap_is_not_lost(api: ScriptedApi, cache: WatchCa
 
 @both_ways
 @pytest.mark.parametrize("how", ["half-reset", "half-end", "half-stall"])
-async def test_half_sent_line_loses_nothing(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    monkeypatch.setattr(module, "LINE_SECONDS", 0.5)
+async def test_half_sent_line_loses_nothing(api: ScriptedApi, cache: WatchCache[Binding], kube: Kube, how: str) -> None:
+    kube.timeouts = replace(kube.timeouts, line=0.5)
     api.put("b1", "alice")
     await settled(api, cache)
     api.tell(how)
@@ -680,10 +704,8 @@ async def test_line_over_many_chunks_and_many_lines_in_one(api: ScriptedApi, cac
 
 
 @both_ways
-async def test_silent_connection_is_given_up(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "SILENCE_SECONDS", 0.2)
+async def test_silent_connection_is_given_up(api: ScriptedApi, cache: WatchCache[Binding], kube: Kube) -> None:
+    kube.timeouts = replace(kube.timeouts, silence=0.2)
     api.put("b1", "alice")
     await settled(api, cache)
     api.delete("b1", told=False)  # the connection is open, and tells nothing
@@ -696,9 +718,9 @@ async def test_silent_connection_is_given_up(
 
 
 async def test_watch_that_hangs_before_it_opens_is_given_up(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube
 ) -> None:
-    monkeypatch.setattr(module, "OPEN_SECONDS", 0.5)
+    kube.timeouts = replace(kube.timeouts, opening=0.5)
     api.watches.extend(["hang", "hang"])
     await settled(api, cache)
     assert len(api.asked(watch=True)) == 3
@@ -766,11 +788,11 @@ async def test_readers_see_the_old_or_the_new_content_during_a_relist(
 
 
 async def test_relist_past_the_grace_vouches_for_nothing_until_it_is_whole(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube
 ) -> None:
     """Rules A3 and A4: what was known before the place was lost may have ended since, so it is not answered with."""
-    no_grace(monkeypatch)
-    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.5)
+    no_grace(kube)
+    kube.timeouts = replace(kube.timeouts, request=0.5)
     for number in range(5):
         api.put(f"b{number}", "alice")
     await settled(api, cache)
@@ -782,7 +804,7 @@ async def test_relist_past_the_grace_vouches_for_nothing_until_it_is_whole(
     await until(lambda: len(api.asked(watch=False)) == 4)
     with pytest.raises(BackendUnavailable, match="was last known current"):
         await cache.by_key("alice")
-    no_grace(monkeypatch, patience=5.0)
+    no_grace(kube, patience=5.0)
     assert await names(cache, "alice") == ["b1", "b2", "b3", "b4"]
 
 
@@ -818,12 +840,17 @@ OTHER = ONE.replace("b1", "b2").replace("items", '\\"items\\":[', 1)
         ("", None),
     ],
 )
-async def test_page_is_read_object_by_object_and_never_in_part(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, page: str, there: list[str] | None
+async def test_page_is_read_object_by_object_and_never_in_part(  # noqa: PLR0917 - fixtures and a table
+    api: ScriptedApi,
+    cache: WatchCache[Binding],
+    kube: Kube,
+    monkeypatch: pytest.MonkeyPatch,
+    page: str,
+    there: list[str] | None,
 ) -> None:
     """A4: the lists of the API servers differ in their order and white space; what is no whole list is none at all."""
-    no_grace(monkeypatch, patience=0.2 if there is None else 5.0)
-    monkeypatch.setattr(module, "GRACE_SECONDS", 60.0)
+    no_grace(kube, patience=0.2 if there is None else 5.0)
+    kube.timeouts = replace(kube.timeouts, grace=60.0)
     monkeypatch.setattr(api, "_list", lambda query: web.Response(text=page, content_type="application/json"))
     if there is not None:
         assert await names(cache, "alice") == there
@@ -848,7 +875,7 @@ async def test_fault_of_a_plugin_in_the_index_lists_again(api: ScriptedApi, kube
 # No answer
 @both_ways
 async def test_api_gone_past_the_grace_is_unavailable_and_comes_back(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube
 ) -> None:
     """Rule A4: no answer is never "nothing"."""
     api.put("b1", "alice")
@@ -856,7 +883,7 @@ async def test_api_gone_past_the_grace_is_unavailable_and_comes_back(
     await api.stop()
     await until(lambda: cache.age > 0.0)
     assert await names(cache, "alice") == ["b1"], "the seconds of a usual reconnect disturb nobody"
-    no_grace(monkeypatch)
+    no_grace(kube)
     with pytest.raises(
         BackendUnavailable, match=r"was last known current \d+ s ago; the last fault: Client\w+"
     ) as info:
@@ -868,32 +895,130 @@ async def test_api_gone_past_the_grace_is_unavailable_and_comes_back(
     api.delete("b1", told=False)
     await api.start()
     await until(lambda: len(cache) == 0)
-    no_grace(monkeypatch, patience=5.0)
+    no_grace(kube, patience=5.0)
     assert await names(cache, "alice") == []
     assert cache.relists == 0
 
 
-async def test_reopened_watch_does_not_vouch_before_the_gap_has_come_in(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+async def reopened(api: ScriptedApi, cache: WatchCache[Binding], *, elsewhere: int = 0) -> None:
+    """Cut the watch off, and have objects of other collections written to the API server meanwhile."""
+    await settled(api, cache)
+    await api.stop()
+    await until(lambda: cache.age > 0.0)
+    api.version += elsewhere
+    await api.start()
+
+
+@pytest.mark.parametrize("elsewhere", [0, 5], ids=["the last write", "others after it"])
+async def test_event_that_is_late_is_not_passed_over(
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube, elsewhere: int
 ) -> None:
-    """Rule A3: an access that ended while the API was out of reach is not seen as open when it is back."""
-    no_grace(monkeypatch, patience=5.0)
-    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.2)
+    """Rule A3: an access that ended while the API was out of reach is not seen as open, by how much it is ever late.
+
+    The event is held back for longer than the API server takes for everything else that it is asked.
+    """
+    no_grace(kube, patience=20.0)
     api.put("b1", "alice")
     await settled(api, cache)
     await api.stop()
     await until(lambda: cache.age > 0.0)
-    question = asyncio.create_task(cache.by_key("alice"))
     api.delete("b1", told=False)
-    api.watches.append("late")
+    api.version += elsewhere
+    api.watches.append("held")
+    question = asyncio.create_task(cache.by_key("alice"))
     await api.start()
+    await until(lambda: api.witnesses)
+    await until(lambda: cache._goal == "102")
+    assert await _stays(lambda: not question.done() and cache.age > 0.0)
+    api.held.set()
     assert await question == []
+    await until(lambda: cache.age == 0.0)
+    assert (api.present_reads, api.witnesses) == (2, ["101"])
 
 
-async def test_question_waits_for_the_reconnect(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+async def _stays(condition: Any) -> bool:
+    """Whether it holds at each of many turns of the loop, in which requests are answered."""
+    for _ in range(50):
+        await asyncio.sleep(0.005)
+        if not condition():
+            return False
+    return True
+
+
+@both_ways
+async def test_quiet_watch_settles_though_others_write(
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube
 ) -> None:
-    no_grace(monkeypatch, patience=5.0)
+    """It has no event and no bookmark for a minute, and needs none: two requests tell that it missed nothing."""
+    no_grace(kube, patience=20.0)
+    api.put("b1", "alice")
+    await reopened(api, cache, elsewhere=5)
+    assert await names(cache, "alice") == ["b1"]
+    assert cache.age == 0.0
+    assert (api.present_reads, api.witnesses) == (2, ["101"])
+
+
+async def test_watch_settles_without_a_witness_where_nothing_was_written(
+    api: ScriptedApi, cache: WatchCache[Binding]
+) -> None:
+    api.put("b1", "alice")
+    await reopened(api, cache)
+    await until(lambda: cache.age == 0.0)
+    assert (api.present_reads, api.witnesses) == (2, [])
+
+
+@pytest.mark.parametrize("behind", [[101], [103, 104]], ids=["once", "twice"])
+async def test_bookmark_that_is_behind_the_present_settles_nothing(
+    api: ScriptedApi, cache: WatchCache[Binding], behind: list[int]
+) -> None:
+    """One of several API servers may be late itself: another witness is called."""
+    api.put("b1", "alice")
+    api.bookmarks.extend(behind)
+    await reopened(api, cache, elsewhere=5)
+    await until(lambda: cache.age == 0.0)
+    assert api.witnesses == ["101"] * (len(behind) + 1)
+    assert cache.relists == 0
+
+
+async def test_bookmark_of_the_watch_itself_settles_it(
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube
+) -> None:
+    """Then the witness is sent away, whatever becomes of it."""
+    no_grace(kube)
+    api.put("b1", "alice")
+    api.bookmarks.extend([101] * 1000)
+    await reopened(api, cache, elsewhere=5)
+    await until(lambda: len(api.witnesses) >= 2)
+    with pytest.raises(BackendUnavailable, match="was last known current"):
+        await cache.by_key("alice")
+    api.bookmark()
+    await until(lambda: cache.age == 0.0)
+    sent = len(api.witnesses)
+    assert await _stays(lambda: len(api.witnesses) <= sent + 1)
+
+
+@pytest.mark.parametrize(
+    ("version", "goal", "reached"),
+    [
+        ("101", "101", True),
+        ("102", "101", True),
+        ("100", "101", False),
+        ("99", "101", False),
+        ("1000", "999", True),
+        ("abc", "abc", True),
+        ("abd", "abc", False),
+        ("101", "abc", False),
+        ("²", "1", False),
+        ("9" * 5000, "1", False),
+    ],
+)
+def test_versions_are_compared_as_numbers_or_for_equality(version: str, goal: str, reached: bool) -> None:
+    """A4: what cannot be compared vouches for nothing."""
+    assert module._is_at(version, goal) == reached
+
+
+async def test_question_waits_for_the_reconnect(api: ScriptedApi, cache: WatchCache[Binding], kube: Kube) -> None:
+    no_grace(kube, patience=5.0)
     api.put("b1", "alice")
     await settled(api, cache)
     await api.stop()
@@ -905,10 +1030,10 @@ async def test_question_waits_for_the_reconnect(
 
 
 async def test_question_cuts_a_long_pause_short(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    no_grace(monkeypatch, patience=5.0)
-    monkeypatch.setattr(module, "PAUSE_SECONDS", (60.0, 60.0))
+    no_grace(kube, patience=5.0)
+    kube.timeouts = replace(kube.timeouts, pause=(60.0, 60.0))
     monkeypatch.setattr("workspace_managers.kube.cache.random.uniform", lambda low, high: high)
     await settled(api, cache)
     api.tell("reset")
@@ -919,12 +1044,12 @@ async def test_question_cuts_a_long_pause_short(
 @both_ways
 @pytest.mark.parametrize("what", ["500", "403", "hang", "nonsense"])
 async def test_nothing_listed_is_unavailable_never_empty(
-    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, what: str
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube, what: str
 ) -> None:
     """Rule A4."""
-    no_grace(monkeypatch)
-    monkeypatch.setattr(client, "REQUEST_SECONDS", 0.5)
-    monkeypatch.setattr(module, "OPEN_SECONDS", 0.5)
+    no_grace(kube)
+    kube.timeouts = replace(kube.timeouts, request=0.5)
+    kube.timeouts = replace(kube.timeouts, opening=0.5)
     api.lists.extend([what] * 100)
     api.put("b1", "alice")
     for question in (cache.by_key("alice"), cache.get("b1"), cache.keys_count("alice")):
@@ -932,7 +1057,7 @@ async def test_nothing_listed_is_unavailable_never_empty(
             await question
         assert len(str(info.value)) < 500
     api.lists.clear()
-    no_grace(monkeypatch, patience=5.0)
+    no_grace(kube, patience=5.0)
     assert await names(cache, "alice") == ["b1"]
 
 
@@ -1008,13 +1133,173 @@ async def test_cancelled_task_ends(api: ScriptedApi, cache: WatchCache[Binding],
         await cache.by_key("alice")
 
 
+# What is raised inside and is not for the cache
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("raiser", ["keep", "keys"])
+async def test_plugin_that_raises_anything_leaves_out_that_object_alone(
+    api: ScriptedApi, kube: Kube, raiser: str, error: type[BaseException]
+) -> None:
+    def raises(name: str) -> None:
+        if name == "b1":
+            raise error
+
+    def kept(raw: Mapping[str, Any]) -> Binding | None:
+        if raiser == "keep":
+            raises(raw["metadata"]["name"])
+        return keep(raw)
+
+    def key(binding: Binding) -> Iterable[str]:
+        if raiser == "keys":
+            raises(binding.name)
+        return keys(binding)
+
+    cache = WatchCache(kube, PATH, keep=kept, keys=key, log=LOG)
+    for name in ("b1", "b2"):
+        api.put(name, "alice")
+    await settled(api, cache)
+    assert await names(cache, "alice") == ["b2"]
+    assert (cache.skipped, cache.faults) == (1, 0)
+    await cache.close()
+
+
+@pytest.mark.parametrize("where", ["stream", "text", "get", "pause", "keys"])
+async def test_cancellation_that_nobody_asked_for_is_a_fault(
+    api: ScriptedApi, cache: WatchCache[Binding], kube: Kube, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A library may raise it, or have cancelled a task of its own: the cache goes on, and loses no event."""
+    raised: list[str] = []
+
+    def once(function: Any) -> Any:
+        def stray(*arguments: Any, **named: Any) -> Any:
+            if not raised:
+                raised.append(where)
+                raise asyncio.CancelledError
+            return function(*arguments, **named)
+
+        return stray
+
+    api.put("b1", "alice")
+    if where in ("stream", "text", "get"):
+        monkeypatch.setattr(kube, where, once(getattr(kube, where)))
+    await settled(api, cache)
+    if where == "pause":
+        monkeypatch.setattr(cache, "_pause", once(cache._pause))
+        api.tell("reset")
+        await until(lambda: raised)
+    elif where == "keys":
+        assert cache._content is not None
+        monkeypatch.setattr(cache._content, "_keys", once(cache._content._keys))
+        api.delete("b1")
+        await until(lambda: raised)
+        api.put("b1", "alice")
+    await until(lambda: cache.faults == (2 if where == "pause" else 1) and cache.age == 0.0)
+    api.put("b2", "alice")
+    await until(lambda: len(cache) == 2)
+    assert await names(cache, "alice") == ["b1", "b2"]
+    assert raised == [where]
+
+
+async def test_cancellation_that_a_library_turns_into_another_error_ends_the_cache(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def swallows(*_: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise ConnectionError("closed") from None
+
+    monkeypatch.setattr(cache, "_list", swallows)
+    api.streams = False
+    await cache.start()
+    await until(lambda: api.refused)
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(20):
+        await cache.close()
+    assert cache._task is not None
+    assert cache._task.cancelled()
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize("of", ["watch", "list", "event"])
+async def test_cache_leaves_an_api_server_alone_for_as_long_as_it_asks(
+    api: ScriptedApi, cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch, of: str
+) -> None:
+    """Also where somebody waits for an answer, who else cuts a pause short."""
+    pauses: list[float] = []
+    pause = cache._pause
+
+    async def noted(asked: float) -> None:
+        pauses.append(asked)
+        await pause(asked / 10)
+
+    monkeypatch.setattr(cache, "_pause", noted)
+    if of == "event":
+        status = {"code": 429, "reason": "TooManyRequests", "details": {"retryAfterSeconds": 3}}
+        await settled(api, cache)
+        api.tell(_event("ERROR", status))
+    else:
+        (api.watches if of == "watch" else api.lists).append("429-after-3")
+    await settled(api, cache)
+    await until(lambda: pauses)
+    assert pauses == [3.0]
+
+
+async def test_question_does_not_cut_short_what_the_api_server_asks_for(
+    cache: WatchCache[Binding], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep_at_once(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("workspace_managers.kube.cache.asyncio.sleep", sleep_at_once)
+    cache._asked.set()
+    cache._failures = 1
+    await cache._pause(7.0)
+    assert slept == [7.0]
+
+
+# The log
+
+
+async def test_resource_that_is_rewritten_without_end_floods_no_log_and_hides_no_other(
+    api: ScriptedApi, cache: WatchCache[Binding], caplog: pytest.LogCaptureFixture
+) -> None:
+    await settled(api, cache)
+    for number in range(100):
+        api.put("b1", None, username=number)
+    api.put("b2", None, username=7)
+    await until(lambda: cache.skipped == 101)
+    lines = [record.getMessage() for record in caplog.records]
+    assert sum("'b1' is left out" in line for line in lines) == LINES_PER_SUBJECT
+    assert sum("'b2' is left out" in line for line in lines) == 1
+
+
+async def test_watch_that_breaks_without_end_floods_no_log(
+    api: ScriptedApi, cache: WatchCache[Binding], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for count in range(1, 13):
+        await until(lambda: api.open and cache.age == 0.0) if cache._task else await settled(api, cache)
+        api.tell("reset")
+        await until(lambda count=count: cache.faults == count)
+    await settled(api, cache)
+    lines = [record for record in caplog.records if record.name == LOG.name]
+    assert len(lines) == 2 * LINES_PER_SUBJECT
+
+
 # The embedded API
 
 
 async def test_embedded_api_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WITNESS_SECONDS", (3,))
     monkeypatch.setattr(client, "TRIES", 3)  # a pooled connection may have ended with the server
-    server = EmbeddedApi(namespaces=("hub",), bookmark_seconds=0.1, history=5)
-    kube = Kube("hub", kubeconfig(await server.start()))
+    server = EmbeddedApi(namespaces=("hub",), history=5)
+    kube = Kube("hub", kubeconfig(await server.start()), timeouts=SHORT)
     cache = WatchCache(kube, PATH, keep=keep, keys=keys, log=LOG)
 
     def binding(name: str, user: str) -> dict[str, Any]:
@@ -1033,9 +1318,14 @@ async def test_embedded_api_is_followed(monkeypatch: pytest.MonkeyPatch) -> None
         await kube.merge_patch(f"{PATH}/b0", {"spec": {"username": "bob"}})
         await until(lambda: cache._content is not None and cache._content.names("bob"))
         server.drop_watches()
+        await kube.create("/api/v1/namespaces/hub/configmaps", {"metadata": {"name": "elsewhere"}})
         await kube.create(PATH, binding("b7", "Alice"))
+        await kube.create("/api/v1/namespaces/hub/configmaps", {"metadata": {"name": "elsewhere-later"}})
         await until(lambda: len(cache) == 8)
         assert cache.relists == 0
+        server.drop_watches()
+        await until(lambda: cache.age > 0.0)
+        await until(lambda: cache.age == 0.0)  # though nothing comes
 
         port = int(server.url.rsplit(":", 1)[1])
         await server.stop()

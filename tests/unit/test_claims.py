@@ -608,11 +608,9 @@ async def test_quota_that_is_used_up_is_unavailable_with_its_sentence(kube: Kube
     assert "quota" in caught.value.user_message
 
 
-async def test_lost_answer_to_a_create_is_no_second_claim(
-    kube: Kube, api: EmbeddedApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_lost_answer_to_a_create_is_no_second_claim(kube: Kube, api: EmbeddedApi) -> None:
     """S2: time-outs retry; the claim was made, the answer never came."""
-    monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)
+    kube.timeouts = replace(kube.timeouts, request=1.0)
     lost = [True]
 
     async def lose(request: web.Request) -> web.StreamResponse | None:
@@ -641,12 +639,10 @@ async def test_passing_fault_is_ridden_out(kube: Kube, api: EmbeddedApi, code: i
 
 
 @pytest.mark.parametrize("fault", ["500", "hangs", "401", "gone", "<html>", '{"metadata":', "\xff", "[]", "null", "{}"])
-async def test_api_without_an_answer_is_unavailable(
-    kube: Kube, api: EmbeddedApi, monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+async def test_api_without_an_answer_is_unavailable(kube: Kube, api: EmbeddedApi, fault: str) -> None:
     """A4: and the sentence tells no internals."""
     if fault == "hangs":
-        monkeypatch.setattr(client, "REQUEST_SECONDS", 0.5)
+        kube.timeouts = replace(kube.timeouts, request=0.5)
 
     async def fail(_request: web.Request) -> web.StreamResponse | None:
         if fault == "hangs":

@@ -27,6 +27,7 @@ from workspace_managers import (
 from workspace_managers.errors import NothingChosen, ServiceFault
 from workspace_managers.kube.claims import Naming
 from workspace_managers.kube.client import Kube
+from workspace_managers.timeouts import Timeouts
 
 ALICE = User.identify("alice")
 
@@ -145,10 +146,10 @@ async def test_workspace_that_expired_between_form_and_start_is_denied(
 
 @pytest.mark.parametrize(("patience", "confirmations"), [(60.0, 1), (0.0, 2)], ids=["at once", "after a while"])
 async def test_access_that_ended_while_the_claims_were_made_is_denied(
-    plugin: Plugin, made: list[Any], monkeypatch: pytest.MonkeyPatch, patience: float, confirmations: int
+    plugin: Plugin, made: list[Any], patience: float, confirmations: int
 ) -> None:
     """A3: claims may be slow to come; a start that they did not hold up costs no second confirmation."""
-    monkeypatch.setattr(engine, "CONFIRMED_SECONDS", patience)
+    plugin.context.kube.timeouts = Timeouts(confirmed=patience)
     asked: list[str] = []
     plugin.fail = asked.append
     await start(plugin, ALICE, "cardio")
@@ -311,7 +312,7 @@ async def test_plugin_that_raises_is_unavailable(plugin: Plugin, made: list[Any]
 
 async def test_plugin_that_never_returns_is_unavailable(plugin: Plugin, monkeypatch: pytest.MonkeyPatch) -> None:
     """A4: bounded in time."""
-    monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.01)
+    plugin.context.kube.timeouts = Timeouts(answer=0.01)
 
     async def forever(user: User) -> Sequence[Workspace]:
         await asyncio.Event().wait()
@@ -375,7 +376,7 @@ async def test_everybody_waits_for_the_one_attempt_to_start(
     starting: Starting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A4: a hundred people wait one time-out, not one after the other."""
-    monkeypatch.setattr(engine, "ANSWER_SECONDS", 0.05)
+    starting.context.kube.timeouts = Timeouts(answer=0.05)
     lifecycle = engine.Lifecycle(starting)
     answers = await asyncio.gather(*(lifecycle.begin() for _ in range(100)), return_exceptions=True)
     assert {type(answer) for answer in answers} == {BackendUnavailable}

@@ -8,7 +8,7 @@ import copy
 import importlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,10 @@ from workspace_managers import (
     Workspace,
 )
 from workspace_managers.devcluster.api import EmbeddedApi
-from workspace_managers.kube import cache, client
+from workspace_managers.kube import client
 from workspace_managers.kube.client import Kube
+from workspace_managers.loglimit import LINES_PER_SUBJECT
+from workspace_managers.timeouts import Timeouts
 
 NAMESPACE = "jupyterhub"
 GROUP = "xlscsde.nhs.uk"
@@ -107,15 +109,11 @@ class World:
         return [f"{each.method} {each.path.partition(NAMESPACE + '/')[2]}" for each in self.api.requests[count:]]
 
 
+SHORT = Timeouts(patience=0.3, pause=(0.02, 0.1), wake=0.05)
+
+
 @pytest.fixture(autouse=True)
-def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {
-        "PATIENCE_SECONDS": 0.3,
-        "SETTLE_SECONDS": 0.05,
-        "PAUSE_SECONDS": (0.02, 0.1),
-        "WAKE_SECONDS": 0.05,
-    }.items():
-        monkeypatch.setattr(cache, name, value)
+def one_try(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client, "TRIES", 1)
 
 
@@ -123,7 +121,7 @@ def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
 async def world() -> AsyncIterator[World]:
     api = EmbeddedApi(namespaces=(NAMESPACE,))
     await api.start()
-    kube = Kube(NAMESPACE, api.kubeconfig(NAMESPACE))
+    kube = Kube(NAMESPACE, api.kubeconfig(NAMESPACE), timeouts=SHORT)
     made = World(api, kube)
     yield made
     await made.manager.close()
@@ -136,7 +134,7 @@ async def warm(world: World) -> None:
     await world.manager.start()
     await world.names()
     async with asyncio.timeout(20):
-        while sum("watch" in each.query for each in world.api.requests) < 2:  # noqa: ASYNC110 - neither does the API
+        while world.manager._bindings.age or world.manager._workspaces.age:  # noqa: ASYNC110 - they tell nobody
             await asyncio.sleep(0.01)
 
 
@@ -331,6 +329,25 @@ async def test_new_list_repeats_no_warning(world: World, caplog: pytest.LogCaptu
     assert told(caplog) == []
 
 
+async def test_resource_that_is_rewritten_without_end_floods_no_log_and_hides_no_other(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """F3: broken in each version anew, or broken and mended by turns."""
+    await warm(world)
+    with caplog.at_level(logging.WARNING, LOG):
+        for number in range(50):
+            world.workspace("broken", jupyterWorkspace={"image": "x", "defaultUri": f"//host{number}"})
+            world.binding("broken", username=" " if number % 2 else "alice")
+        world.workspace("other", jupyterWorkspace={"image": "x", "defaultUri": "//host"})
+        world.binding("last", "cardio")
+        world.workspace("cardio")
+        await world.eventually(["cardio"])
+    lines = told(caplog)
+    assert sum("workspace 'broken'" in line for line in lines) == LINES_PER_SUBJECT
+    assert sum("binding 'broken'" in line for line in lines) == LINES_PER_SUBJECT
+    assert sum("workspace 'other'" in line for line in lines) == 1
+
+
 async def test_changes_are_seen_without_a_list(world: World) -> None:
     """A3: a binding that is added, moved or taken away."""
     for name in ("cardio", "hip"):
@@ -359,7 +376,7 @@ async def test_cold_form_without_an_answer_is_unavailable(
         await world.api.stop()
     else:
         world.api.fault = answer_with(broken)
-    monkeypatch.setattr(cache, "FIRST_LIST_SECONDS", 0.5)
+    world.kube.timeouts = replace(SHORT, first_list=0.5)
     with pytest.raises(BackendUnavailable) as error:
         await world.manager.list_workspaces(ALICE)
     assert "is not listed yet" in str(error.value)
@@ -569,7 +586,7 @@ async def test_no_certain_answer_at_the_start_is_unavailable(
     world.binding("one")
     await warm(world)
     if fault is hang:
-        monkeypatch.setattr(client, "REQUEST_SECONDS", 1.0)  # the sound request beside it needs a part of it
+        world.kube.timeouts = replace(SHORT, request=1.0)  # the sound request beside it needs a part of it
 
     async def only_this(request: web.Request) -> web.StreamResponse | None:
         answer: web.StreamResponse | None = await fault(request) if f"/{of}/" in request.path else None

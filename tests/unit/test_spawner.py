@@ -33,6 +33,7 @@ from workspace_managers.decisions import AUDIT
 from workspace_managers.hub import refusals
 from workspace_managers.hub import spawner as spawner_module
 from workspace_managers.hub.refusals import Refused
+from workspace_managers.timeouts import Timeouts
 
 
 @pytest.fixture
@@ -361,7 +362,7 @@ async def test_creation_that_is_repeated_is_confirmed_again(
     plugin: Plugin, pods: Pods, c: Config, audit: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A3: KubeSpawner goes on for 30 s after a creation that was not answered; the grant has ended meanwhile."""
-    monkeypatch.setattr(engine, "CONFIRMED_SECONDS", 0.0)
+    plugin.context.kube.timeouts = Timeouts(confirmed=0.0)
     monkeypatch.setattr(spawner_module, "LOOK_SECONDS", 0.01)
     c.KubeSpawner.k8s_api_request_timeout = 1
     created = pods.create_namespaced_pod
@@ -414,7 +415,7 @@ async def test_workspace_that_changes_while_claims_are_made_is_made_anew(
     plugin: Plugin, pods: Pods, c: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A3: the second answer is the one that the pod is made from."""
-    monkeypatch.setattr(engine, "CONFIRMED_SECONDS", 0.0)
+    plugin.context.kube.timeouts = Timeouts(confirmed=0.0)
 
     async def slow(*_: object) -> None:
         plugin.grants = (workspace("cardio", image="new:2", versions={"workspace": "2"}),)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from workspace_managers.tasks import beside, together
+from workspace_managers.tasks import being_cancelled, beside, together
 
 
 async def test_failure_is_raised_when_all_have_ended() -> None:
@@ -47,3 +47,27 @@ async def test_call_beside_a_block_ends_with_it() -> None:
 async def test_call_beside_a_block_may_be_awaited_there() -> None:
     async with beside(asyncio.sleep(0, "answer")) as call:
         assert await call == "answer"
+
+
+async def test_cancellation_of_the_task_is_told_from_one_that_something_inside_raised() -> None:
+    found: list[bool] = []
+
+    async def looks(until: asyncio.Future[None] | None) -> None:
+        try:
+            if until is None:
+                raise asyncio.CancelledError
+            await until
+        except asyncio.CancelledError:
+            found.append(being_cancelled())
+
+    await looks(None)
+    other = asyncio.get_running_loop().create_future()
+    waiting = asyncio.create_task(looks(other))
+    await asyncio.sleep(0)
+    other.cancel()
+    await waiting
+    waiting = asyncio.create_task(looks(asyncio.get_running_loop().create_future()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert found == [False, False, True]

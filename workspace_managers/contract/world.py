@@ -17,15 +17,14 @@ from contextlib import AsyncExitStack
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from ..context import Context
 from ..devcluster.api import EmbeddedApi
 from ..errors import BackendUnavailable, ConfigurationError, quote
-from ..kube import cache
 from ..kube.client import ApiError, Kube
 from ..models import User
 from ..settings import Settings
+from ..timeouts import Timeouts
 from .proxy import FaultProxy
 
 KUBECONFIG = "CONTRACT_KUBECONFIG"
@@ -33,14 +32,8 @@ KUBECONFIG = "CONTRACT_KUBECONFIG"
 LOGGER = "workspace_managers.contract.plugin"
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 """What the clock says at first."""
-# An outage is to be noticed in seconds; the order of the times stays as it is in a hub.
-_SHORT_TIMES: Mapping[str, Any] = {
-    "FIRST_LIST_SECONDS": 3.0,
-    "PATIENCE_SECONDS": 0.5,
-    "SETTLE_SECONDS": 0.05,
-    "PAUSE_SECONDS": (0.02, 0.1),
-    "WAKE_SECONDS": 0.05,
-}
+TIMEOUTS = Timeouts(first_list=3.0, patience=0.5, pause=(0.02, 0.1), wake=0.05)
+"""What ``kube`` has: an outage is noticed in seconds; the order of the times stays as it is in a hub."""
 
 
 class World(ABC):
@@ -70,7 +63,6 @@ class World(ABC):
     async def start(self) -> None:
         """Make the hub's namespace. Override it to start a backend of your own, and call this first."""
         async with AsyncExitStack() as life:
-            life.enter_context(mock.patch.multiple(cache, **_SHORT_TIMES))
             kubeconfig: Path | Mapping[str, Any] | None = own_cluster()
             if kubeconfig is None:
                 api = EmbeddedApi(namespaces=())
@@ -84,7 +76,7 @@ class World(ABC):
             self.faults = FaultProxy(kubeconfig)
             life.push_async_callback(self.faults.stop)
             await self.faults.start()
-            self.kube = Kube(self.namespace, self.faults.kubeconfig(self.namespace))
+            self.kube = Kube(self.namespace, self.faults.kubeconfig(self.namespace), timeouts=TIMEOUTS)
             life.push_async_callback(self.kube.close)
             self._life = life.pop_all()
 

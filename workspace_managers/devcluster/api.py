@@ -28,7 +28,7 @@ import socket
 import struct
 import tempfile
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,6 +147,7 @@ class EmbeddedApi:
         self._state_file = state_file
         self._namespaces = tuple(namespaces)
         self._bookmark_seconds = bookmark_seconds
+        self._read_up_to: dict[Kind, int] = {}
         self._loaded = False
         self._runner: web.AppRunner | None = None
         self._url = ""
@@ -381,7 +382,9 @@ class EmbeddedApi:
             revision, after = _continued(token)
         elif not limit and query.get("resourceVersionMatch") != "Exact":
             revision = 0  # not older than that, and now is not
-        revision = revision or self.store.revision
+        if not revision:
+            # What reads the present has the watches of the kind come up to it: it is in their next bookmark.
+            revision = self._read_up_to[kind.stored_as or kind] = self.store.revision
         everything = self.store.as_of(revision, kind, target.namespace)
         items: list[Stored] = []
         position = bisect_right(everything, after, key=lambda stored: stored.key)
@@ -419,7 +422,7 @@ class EmbeddedApi:
         elif "sendInitialEvents" in query:
             since = since or self.store.revision
         bookmarks = flag(query.get("allowWatchBookmarks"))
-        events = _Events(kind, matches, since, self.store.revision, wants_table(request))
+        events = _Events(kind, matches, since, self.store.revision, wants_table(request), self._read_up_to)
         seconds = number(query.get("timeoutSeconds"), "timeoutSeconds")
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         watch = _Watch(request)
@@ -444,20 +447,23 @@ class EmbeddedApi:
             if first:
                 await response.write(first)
             async with asyncio.timeout(seconds or None):
-                await self._stream(watch, response, events, bookmarks)
+                # The real server has one for each watch two seconds before its end.
+                last = min(self._bookmark_seconds, seconds - 2) if seconds > 2 else self._bookmark_seconds
+                await self._stream(watch, response, events, last if bookmarks else None)
         except TimeoutError:
             pass
         finally:
             self._watches.discard(watch)
         return response
 
-    async def _stream(self, watch: _Watch, response: web.StreamResponse, events: _Events, bookmarks: bool) -> None:
+    async def _stream(self, watch: _Watch, response: web.StreamResponse, events: _Events, first: float | None) -> None:
+        """Send what happens, and bookmarks, where a time for the first one is given."""
         loop = asyncio.get_running_loop()
-        next_bookmark = loop.time() + self._bookmark_seconds
+        next_bookmark = None if first is None else loop.time() + first
         while True:
             change: Change | None
             try:
-                async with asyncio.timeout_at(next_bookmark if bookmarks else None):
+                async with asyncio.timeout_at(next_bookmark):
                     change = await watch.changes.get()
             except TimeoutError:
                 next_bookmark = loop.time() + self._bookmark_seconds
@@ -556,7 +562,16 @@ class EmbeddedApi:
 class _Events:
     """Turns changes into the lines of one watch: what its selector sees, in the form that it asked for."""
 
-    def __init__(self, kind: Kind, matches: Predicate | None, since: int, now: int, as_table: bool) -> None:
+    def __init__(  # noqa: PLR0917 - what one watch is, for this module alone
+        self,
+        kind: Kind,
+        matches: Predicate | None,
+        since: int,
+        now: int,
+        as_table: bool,
+        read_up_to: Mapping[Kind, int],
+    ) -> None:
+        self._read_up_to = read_up_to
         self._kind = kind
         self._stored_kind = kind.stored_as or kind
         self._matches = matches or (lambda _: True)
@@ -590,6 +605,7 @@ class _Events:
 
     def bookmark(self) -> bytes:
         """Give a bookmark, an object of the kind with nothing but a resourceVersion; nothing when that is known."""
+        self._latest = max(self._latest, self._read_up_to.get(self._stored_kind, 0))
         if self._latest == self._told and not self._initial:
             return b""
         item: Object = {"kind": self._kind.name, "apiVersion": self._kind.api_version}

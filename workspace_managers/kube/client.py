@@ -1,8 +1,8 @@
-"""One door to the Kubernetes API, for everything that the framework and its plugins ask of it.
+"""The client of the Kubernetes API that the framework and its plugins share.
 
-Always true here: nothing connects before the first call; each request ends in bounded time; a request that gets
-no certain answer is ``BackendUnavailable``, and one that is refused is ``ApiError`` with the server's own status.
-Requests are repeated only after an outcome that is safe to repeat, and every caller takes 409 and 404 as answers.
+Nothing connects before the first call, and each request ends in bounded time. A request without a certain answer is
+``BackendUnavailable``; one that the server refuses is ``ApiError`` with the server's own status. Requests are repeated
+only after an outcome that is safe to repeat, and every caller takes 409 and 404 as answers.
 """
 
 from __future__ import annotations
@@ -22,19 +22,22 @@ from kubernetes_asyncio.client.exceptions import ApiException
 
 from ..errors import BackendUnavailable, quote
 from ..metrics import API_ERRORS
+from ..tasks import being_cancelled
+from ..timeouts import Timeouts
 
-REQUEST_SECONDS = 5.0
-"""Longest time for one try of one request."""
 TRIES = 3
 CONNECT_SECONDS = 5.0
 PAGE_OBJECTS = 500
 """Most objects in one answer of ``Kube.items``."""
+RETRY_AFTER_SECONDS = 60.0
+"""The longest that an API server may ask to be left alone: a wrong number must not silence the hub for a day."""
 _REPEATABLE = frozenset({408, 429, 500, 502, 503, 504})
 _UNREADABLE = (json.JSONDecodeError, UnicodeDecodeError, RecursionError)
 _PATH = re.compile(r"(/[A-Za-z0-9][-A-Za-z0-9._]*)+", re.ASCII)
 _MERGE_PATCH = "application/merge-patch+json"
 
 T = TypeVar("T")
+_DEFAULTS = Timeouts()
 
 
 class ApiError(BackendUnavailable):
@@ -46,7 +49,7 @@ class ApiError(BackendUnavailable):
         status: HTTP status.
         reason: The ``reason`` of the API's ``Status`` object, such as ``AlreadyExists``; empty where there is none.
         message: The server's message.
-        retry_after: Seconds that the server asks to be left alone, 0 where it does not say.
+        retry_after: Seconds that the server asks to be left alone, at most a minute; 0 where it does not say.
     """
 
     def __init__(self, status: int, reason: str, message: str, retry_after: float = 0.0) -> None:
@@ -64,10 +67,14 @@ class Kube:
         namespace: The namespace of the hub.
         kubeconfig: A kubeconfig's path or content. None: the pod's service account, else ``KUBECONFIG``, else the
             user's own file, as KubeSpawner does it.
+        timeouts: How long requests may take, and what is made with this client, such as a ``WatchCache``.
     """
 
-    def __init__(self, namespace: str, kubeconfig: Path | Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, namespace: str, kubeconfig: Path | Mapping[str, Any] | None = None, *, timeouts: Timeouts = _DEFAULTS
+    ) -> None:
         self.namespace = namespace
+        self.timeouts = timeouts
         self._kubeconfig = kubeconfig
         self._api: client.ApiClient | None = None
         self._opening = asyncio.Lock()
@@ -83,7 +90,9 @@ class Kube:
                 settings = client.Configuration()
                 try:
                     await self._configure(settings)
-                except Exception as error:
+                except (Exception, asyncio.CancelledError) as error:
+                    if being_cancelled():
+                        raise
                     raise BackendUnavailable(f"no Kubernetes API to talk to: {quote(str(error))}") from error
                 self._api = client.ApiClient(settings)
             return self._api
@@ -132,7 +141,7 @@ class Kube:
         """Read a list as it is sent, for whoever decodes its JSON in slices."""
 
         async def once(api: client.ApiClient) -> str:
-            async with await _send(api, "GET", path, query) as response:
+            async with await self._send(api, "GET", path, query) as response:
                 return (await _answer(response)).decode()
 
         return await self.call(f"GET {path}", once)
@@ -157,7 +166,7 @@ class Kube:
         """Any other request with a JSON answer; it is repeated as ``call`` says."""
 
         async def once(api: client.ApiClient) -> dict[str, Any]:
-            async with await _send(api, method, path, query, body, content_type) as response:
+            async with await self._send(api, method, path, query, body, content_type) as response:
                 return _object(await _answer(response))
 
         return await self.call(f"{method} {path}", once)
@@ -175,21 +184,23 @@ class Kube:
             BackendUnavailable: There was no certain answer.
         """
         api = await self.api()
-        last: Exception | None = None
+        last: BaseException | None = None
         for attempt in range(TRIES):
             if attempt:
                 asked = last.retry_after if isinstance(last, ApiError) else 0.0
                 jitter = random.uniform(0.5, 1.0) * 0.2 * 2**attempt  # noqa: S311 - no secret
-                await asyncio.sleep(max(jitter, min(asked, REQUEST_SECONDS)))
+                await asyncio.sleep(max(jitter, min(asked, self.timeouts.request)))
             try:
-                async with asyncio.timeout(REQUEST_SECONDS):
+                async with asyncio.timeout(self.timeouts.request):
                     return await request(api)
             except (ApiException, ApiError) as error:
                 answer = error if isinstance(error, ApiError) else from_library(error)
                 if answer.status not in _REPEATABLE:
                     raise answer from error
                 last = answer
-            except (TimeoutError, aiohttp.ClientError, OSError, *_UNREADABLE) as error:
+            except (TimeoutError, aiohttp.ClientError, OSError, asyncio.CancelledError, *_UNREADABLE) as error:
+                if isinstance(error, asyncio.CancelledError) and being_cancelled():
+                    raise
                 API_ERRORS.labels("none").inc()
                 last = error
         raise BackendUnavailable(
@@ -212,44 +223,43 @@ class Kube:
             aiohttp.ClientError, OSError, TimeoutError: The connection could not be made, or broke.
         """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=silence)
-        async with await _send(await self.api(), "GET", path, query, timeout=limits) as response:
+        async with await self._send(await self.api(), "GET", path, query, timeout=limits) as response:
             if response.status >= 400:
                 await _answer(response)
             yield response.content
 
-
-async def _send(  # noqa: PLR0917 - the parts of one request, for this module alone
-    api: client.ApiClient,
-    method: str,
-    path: str,
-    query: Mapping[str, str] | None,
-    body: Mapping[str, Any] | None = None,
-    content_type: str = "application/json",
-    timeout: aiohttp.ClientTimeout | None = None,
-) -> aiohttp.ClientResponse:
-    if not _PATH.fullmatch(path) or ".." in path:
-        # A name that climbs would ask for another object than the one that was checked.
-        raise ValueError(f"{quote(path)} is not a path of the Kubernetes API")
-    # The library's own deserialisation is passed by: it costs more than the request, and objects are read as JSON.
-    response: aiohttp.ClientResponse = await api.call_api(
-        path,
-        method,
-        query_params=list((query or {}).items()),
-        header_params={"Accept": "application/json", "Content-Type": content_type},
-        body=dict(body) if body is not None else None,
-        auth_settings=["BearerToken"],
-        _preload_content=False,
-        _request_timeout=timeout or aiohttp.ClientTimeout(REQUEST_SECONDS),
-    )
-    return response
+    async def _send(  # noqa: PLR0917 - the parts of one request, for this module alone
+        self,
+        api: client.ApiClient,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        timeout: aiohttp.ClientTimeout | None = None,
+    ) -> aiohttp.ClientResponse:
+        if not _PATH.fullmatch(path) or ".." in path:
+            # A name that climbs would ask for another object than the one that was checked.
+            raise ValueError(f"{quote(path)} is not a path of the Kubernetes API")
+        # The library's own deserialisation is passed by: it costs more than the request, and objects are read as JSON.
+        response: aiohttp.ClientResponse = await api.call_api(
+            path,
+            method,
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=dict(body) if body is not None else None,
+            auth_settings=["BearerToken"],
+            _preload_content=False,
+            _request_timeout=timeout or aiohttp.ClientTimeout(self.timeouts.request),
+        )
+        return response
 
 
 async def _answer(response: aiohttp.ClientResponse) -> bytes:
     raw = await response.read()
     if response.status < 400:
         return raw
-    wait = response.headers.get("Retry-After", "")
-    raise _error(response.status, raw, float(wait) if wait.isdecimal() else 0.0)
+    raise _error(response.status, raw, response.headers)
 
 
 def _object(raw: bytes) -> dict[str, Any]:
@@ -263,20 +273,43 @@ def _object(raw: bytes) -> dict[str, Any]:
 def from_library(error: ApiException) -> ApiError:
     """The refusal that a library has raised as its own exception."""
     body = error.body if isinstance(error.body, str | bytes) else ""
-    return _error(error.status or 0, body)
+    return _error(error.status or 0, body, error.headers or {})
 
 
-def _error(status: int, body: str | bytes, retry_after: float = 0.0) -> ApiError:
+def _error(status: int, body: str | bytes, headers: Mapping[str, str]) -> ApiError:
     try:
         parsed = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = None
-    details = (
-        parsed
-        if isinstance(parsed, dict)
-        else {"message": body.decode(errors="replace") if isinstance(body, bytes) else body}
-    )
+    if not isinstance(parsed, dict):
+        parsed = {"message": body.decode(errors="replace") if isinstance(body, bytes) else body}
     API_ERRORS.labels(str(status)).inc()
+    return error_of_status(status, parsed, headers)
+
+
+def error_of_status(code: int, status: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> ApiError:
+    """The error that a ``Status`` object of the API tells of.
+
+    Args:
+        code: HTTP status.
+        status: The object, of which nothing is certain.
+        headers: Those of the answer that it came with.
+    """
     # A reason is one word, or it is not one.
-    reason = "".join(filter(str.isalnum, str(details.get("reason") or "")))[:64]
-    return ApiError(status, reason, str(details.get("message") or ""), retry_after)
+    reason = "".join(filter(str.isalnum, str(status.get("reason") or "")))[:64]
+    details = status.get("details")
+    asked = (
+        _seconds((headers or {}).get("Retry-After")),
+        _seconds(details.get("retryAfterSeconds") if isinstance(details, dict) else None),
+    )
+    return ApiError(code, reason, str(status.get("message") or ""), max(asked))
+
+
+def _seconds(asked: object) -> float:
+    """The time of a ``Retry-After``: 0 for what is no number of seconds, such as a date."""
+    if isinstance(asked, str) and asked.isascii() and asked.isdecimal():
+        asked = float(asked)  # of any length: what is too large for a float is infinite
+    if isinstance(asked, bool) or not isinstance(asked, int | float):
+        return 0.0
+    # In this order, "not a number" is 0, and an integer too large for a float is not made one.
+    return max(0.0, float(min(asked, RETRY_AFTER_SECONDS)))

@@ -18,11 +18,8 @@ from workspace_managers import (
     Workspace,
     WorkspaceManager,
     default_claim,
-    engine,
 )
-
-# A test does not wait for as long as a user would.
-engine.ANSWER_SECONDS = 1.0
+from workspace_managers.timeouts import Timeouts
 
 STUDY = Workspace(
     name="study",
@@ -105,6 +102,8 @@ class RudeManager(WorkspaceManager):
     def __init__(self, context: Context) -> None:
         """Misbehaves without a user as well, as ``mood`` says."""
         super().__init__(context)
+        # A test does not wait for as long as a user would.
+        context.kube.timeouts = Timeouts(answer=1.0)
         self.mood = ""
 
     async def list_workspaces(self, user: User) -> Any:
