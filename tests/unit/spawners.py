@@ -111,7 +111,7 @@ class Pods:
             metadata=SimpleNamespace(annotations=metadata["annotations"], uid=metadata["uid"], deletion_timestamp=None)
         )
 
-    async def delete_namespaced_pod(self, name: str, _namespace: str, body: Any = None, **_: Any) -> None:
+    async def delete_namespaced_pod(self, name: str, namespace: str, body: Any = None, **_: Any) -> None:
         if name not in self.there:
             raise ApiException(status=404)
         assert body.preconditions is None or body.preconditions.uid == self.there[name]["metadata"]["uid"]

@@ -396,6 +396,77 @@ async def test_pod_of_another_start_is_left_alone(pods: Pods, c: Config, monkeyp
     assert not pods.there
 
 
+async def test_pod_that_comes_up_after_its_server_was_stopped_is_removed(
+    plugin: Plugin, pods: Pods, c: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A3: its first creation is done after all when the second one has come and gone."""
+    monkeypatch.setattr(spawner_module, "LOOK_SECONDS", 0.01)
+    c.KubeSpawner.k8s_api_request_timeout = 1
+
+    async def never_answered() -> None:
+        pods.before = lambda: None
+        await asyncio.sleep(60)
+
+    pods.before = never_answered
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    await spawner.start()
+    await spawner.stop(now=True)
+    assert len(pods.deleted) == 1
+    await pods.create_namespaced_pod("hub", spawner._attempt.pod)
+    async with asyncio.timeout(20):
+        while len(pods.deleted) < 2:  # noqa: ASYNC110 - the pods tell nobody
+            await asyncio.sleep(0.01)
+    assert not pods.there
+
+
+async def test_pod_that_makes_room_for_another_of_its_start_takes_that_one_not_with_it(
+    pods: Pods, c: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KubeSpawner finds the pod of a creation that was not answered, stops it within the start, and creates another."""
+    monkeypatch.setattr(spawner_module, "LOOK_SECONDS", 0.01)
+    c.KubeSpawner.k8s_api_request_timeout = 1
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+
+    def conflict() -> None:
+        pods.before = lambda: None
+        raise ApiException(status=409)
+
+    async def answered_too_late() -> None:
+        pods.before = lambda: None
+        await pods.create_namespaced_pod("hub", spawner._attempt.pod)
+        pods.before = conflict
+        await asyncio.sleep(60)
+
+    pods.before = answered_too_late
+    await spawner.start()
+    await asyncio.sleep(0.05)
+    assert [pod["metadata"]["uid"] for pod in pods.created] == ["uid-0", "uid-1"]
+    assert [pod["metadata"]["uid"] for pod in pods.there.values()] == [spawner.pod_id]
+
+
+async def test_pod_is_looked_for_while_another_start_has_the_name(
+    pods: Pods, c: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod of a start that failed comes up once the pod of the next one has gone."""
+    monkeypatch.setattr(spawner_module, "LOOK_SECONDS", 0.01)
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    await spawner.start()
+    late = spawner._attempt.pod
+    request = spawner._attempt.decision.request
+    await spawner.stop(now=True)
+    await spawner.start()
+    removing = asyncio.create_task(spawner_module._remove(pods, "hub", spawner.pod_name, request, 60.0))
+    await asyncio.sleep(0.05)
+    assert len(pods.there) == 1
+    await spawner.stop(now=True)
+    await pods.create_namespaced_pod("hub", late)
+    async with asyncio.timeout(20):
+        while len(pods.deleted) < 3:  # noqa: ASYNC110 - the pods tell nobody
+            await asyncio.sleep(0.01)
+    removing.cancel()
+    assert not pods.there
+
+
 async def test_workspace_that_changed_between_choice_and_pod_is_decided_by_what_it_says_now(
     plugin: Plugin, pods: Pods, c: Config, audit: list[Any]
 ) -> None:

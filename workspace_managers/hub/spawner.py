@@ -288,6 +288,16 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
             late = LATE_SECONDS if attempt.unanswered else 0.0
             self.workspace_service.run(_remove(self.api, self.namespace, self.pod_name, attempt.decision.request, late))
 
+    async def stop(self, now: bool = False) -> None:
+        """Stop the server, and what comes up later of a creation that was not answered."""
+        try:
+            await super().stop(now)
+        finally:
+            attempt = self._attempt
+            # KubeSpawner also calls this within a start, to make room for the pod that is then created.
+            if attempt is not None and attempt.decision.written and attempt.unanswered:
+                self._remove_what_is_left(attempt)
+
     async def delete_forever(self) -> None:
         """Called when a user is deleted: their files are their workspaces' and stay."""
         self._without_personal_claims()
@@ -330,9 +340,9 @@ async def _remove(api: Any, namespace: str, name: str, request: str, late: float
     while True:
         with contextlib.suppress(Exception):  # away, or gone meanwhile: looked at again
             pod = await api.read_namespaced_pod(name, namespace)
-            if (pod.metadata.annotations or {}).get(START_ANNOTATION) != request:
-                return
-            if pod.metadata.deletion_timestamp is None:
+            # The pod of another start has the name only for a while.
+            is_ours = (pod.metadata.annotations or {}).get(START_ANNOTATION) == request
+            if is_ours and pod.metadata.deletion_timestamp is None:
                 log.warning("Request %s: its pod %s is there all the same, and is deleted", request, quote(name))
                 options = V1DeleteOptions(preconditions=V1Preconditions(uid=pod.metadata.uid), grace_period_seconds=0)
                 await api.delete_namespaced_pod(name, namespace, body=options)
