@@ -29,7 +29,7 @@ NO_EFFECT = {
 """Traits that a configuration may set and that do nothing, with the reason."""
 
 _OURS = (
-    *("__init__", "get_options_form", "load_user_options", "start", "get_pod_manifest", "create_pod"),
+    *("__init__", "get_options_form", "load_user_options", "start", "stop", "get_pod_manifest", "create_pod"),
     *("delete_forever", "_start_watching_pods", "_start_watching_events"),
 )
 
