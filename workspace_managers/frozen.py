@@ -20,14 +20,15 @@ class FrozenDict(dict[Any, Any]):
     __setitem__ = __delitem__ = __ior__ = _refuse
     clear = pop = popitem = setdefault = update = _refuse
 
-    def __reduce__(self) -> tuple[type[FrozenDict], tuple[dict[Any, Any]]]:
-        return FrozenDict, (dict(self),)
+    def __reduce__(self) -> str | tuple[type[FrozenDict], tuple[dict[Any, Any]]]:
+        return (FrozenDict, (dict(self),)) if self else "EMPTY"
 
     def __copy__(self) -> FrozenDict:
         return self
 
 
 EMPTY = FrozenDict()
+"""The empty one; all others are read back as this."""
 
 
 def freeze(value: Any) -> Any:

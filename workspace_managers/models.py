@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from . import checks
-from .frozen import EMPTY, freeze
+from .frozen import EMPTY, FrozenDict, freeze
 
 DISPLAY_LIMIT = 200
 """Most characters of a title that are kept; what is cut is told by an ellipsis."""
@@ -27,7 +27,7 @@ _RELATIVE = re.compile(r"\w[^:\\/]*(/[^\\]*)?", re.ASCII)
 
 def _frozen(value: Any) -> Any:
     try:
-        return freeze(value)
+        return value if type(value) is FrozenDict else freeze(value)
     except RecursionError:
         return value  # no check takes it
 
@@ -111,8 +111,6 @@ class Resources:
 
     def problem(self) -> str | None:
         """The first thing that is wrong: the field, what was found, what is accepted; None where all is right."""
-        if not self.requests and not self.limits and isinstance(self.requests, dict) and isinstance(self.limits, dict):
-            return None  # as most have it
         return checks.first_problem(self, _RESOURCES_CHECKS) or checks.resources(self.requests, self.limits)
 
 

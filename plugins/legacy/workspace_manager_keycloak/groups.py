@@ -1,6 +1,6 @@
 """Keycloak groups read as workspaces: pure functions from the admin API's JSON to facts.
 
-Always true here: a group that is not certain is set aside with a reason and hides no other (rule F3). The workspace's
+A group that is not certain is set aside with a reason and hides no other (rule F3). The workspace's
 name comes from the group's, and with it the claim, so groups whose names come to the same are all set aside: they
 would share their storage (rule S1).
 """
@@ -36,7 +36,7 @@ class Group:
 
     Attributes:
         id: Keycloak's own.
-        path: Casefolded, to be compared whole.
+        path: In lower case, to be compared whole.
         workspace: What it grants to each of its members.
     """
 
@@ -71,7 +71,7 @@ def read_groups(
             )
             continue
         try:
-            groups.append(Group(raws[0]["id"], raws[0]["path"].casefold(), _workspace(name, raws[0], environments)))
+            groups.append(Group(raws[0]["id"], raws[0]["path"].lower(), _workspace(name, raws[0], environments)))
         except ValueError as error:
             problems.append(f"workspace {quote(name, _SHOWN)}: group {shown} is set aside: {error}")
     return groups, problems
@@ -83,11 +83,11 @@ def workspace_name(group: str) -> str:
 
 
 def claimed_paths(claims: Mapping[str, Any]) -> frozenset[str]:
-    """The paths of the groups that the claim names, casefolded; nothing where it is not a list."""
+    """The paths of the groups that the identity claim names, in lower case; nothing where it is not a list."""
     found = claims.get(GROUPS_CLAIM)
     if not isinstance(found, list | tuple):
         return frozenset()
-    return frozenset(path.casefold() for path in found if isinstance(path, str))
+    return frozenset(path.lower() for path in found if isinstance(path, str))
 
 
 def _workspace(name: str, raw: Mapping[str, Any], environments: Mapping[str, Environment]) -> Workspace:

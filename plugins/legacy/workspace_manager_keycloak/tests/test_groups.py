@@ -108,5 +108,5 @@ def test_claim_that_is_no_list_names_nothing(claim: object) -> None:
     assert claimed_paths({}) == frozenset()
 
 
-def test_claim_is_casefolded_and_odd_items_left_out() -> None:
+def test_claim_is_in_lower_case_and_odd_items_left_out() -> None:
     assert claimed_paths({"realm_groups": ["/A/B", 7, None]}) == {"/a/b"}
