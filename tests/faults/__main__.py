@@ -1,7 +1,7 @@
 """The fault run: ``python -m tests.faults --starts 10000``; ends with 1 if anything was wrong.
 
-Always true here: the plan is made from the seed before anything is started, and its steps are taken in its order; a
-start is not waited for, a binding that is written is.
+The plan is made from the seed before anything is started, and its steps are taken in its order; a start is not waited
+for, a binding that is written is.
 """
 
 from __future__ import annotations
@@ -16,19 +16,22 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from aiohttp import web
+
 from tests.apiserver.cluster import ClusterError, RealCluster, until
 from tests.faults import plan as planned
 from tests.faults.hubs import DirectHub, RealHub
-from tests.faults.oracle import RECOVERY_SECONDS, Answer, Ask, Fact, Oracle, Outcome
+from tests.faults.oracle import RECOVERY_SECONDS, REFUSED, REMOVED_SECONDS, Answer, Ask, Fact, Oracle, Outcome
 from tests.faults.plan import Fault, Plan, Target, make_plan
-from tests.faults.studies import ENDED, FAR_AHEAD, binding_name, binding_spec, studies, users
+from tests.faults.studies import ENDED, FAR_AHEAD, LARGEST_CPU, Kind, Study, binding_name, binding_spec, studies, users
 from tests.faults.truth import STORED_AS_JSON, Truth
+from tests.faults.worker import REQUEST_SECONDS
 from workspace_managers.contract import proxy
 from workspace_managers.contract.proxy import FaultProxy
 from workspace_managers.errors import BackendUnavailable
@@ -39,10 +42,16 @@ AT_ONCE = 32
 MEASURED_EACH = 10
 PROBE = "probe@example.org"
 """Somebody with an open workspace, who tries whether the hub works again."""
+REFUSED_USER, OTHER_USER = "refused@example.org", "other@example.org"
+"""Whose grants no plan ends: one is refused by the cluster in a row, and the other starts meanwhile."""
+IN_A_ROW = 50
+"""Refusals in a row; as many failures of the hub's own, and it would exit ten times."""
 GROUP, VERSION = "xlscsde.nhs.uk", "v1"
 
 _PATIENCE_SECONDS = 2 * RECOVERY_SECONDS
 _SHOWN = 5
+RECREATED = "workspace made anew under its name"
+IN_A_ROW_REFUSED = "refused by the cluster in a row, by a real hub"
 _SMALLEST_SHARE = 1 / 3
 """Of all starts, those that started: with fewer the run shows nothing."""
 
@@ -79,12 +88,14 @@ class Run:
         self._say = say
         self._stack = AsyncExitStack()
         self._free = asyncio.Semaphore(AT_ONCE)
-        self._of_user: dict[str, asyncio.Lock] = {user: asyncio.Lock() for user in (*users(), PROBE)}
+        self._of_user: dict[str, asyncio.Lock] = {
+            user: asyncio.Lock() for user in (*users(), PROBE, REFUSED_USER, OTHER_USER)
+        }
         self._server_there = asyncio.Event()
         self._hub_there = asyncio.Event()
         self._real_hub_is_free = asyncio.Lock()
         self._returning: asyncio.Task[None] | None = None
-        self._injections: list[tuple[Fault, proxy.Injection]] = []
+        self._injections: list[tuple[planned.Inject, proxy.Injection]] = []
         self._has_real_hub = any(isinstance(step, planned.Start) and step.through_hub for step in plan.steps)
         self._acknowledged = 0
         self._answered = 0
@@ -101,10 +112,14 @@ class Run:
                         starts = self.plan.count(planned.Start)
                         self._say(f"{self._answered} of {starts} starts, {monotonic() - began:.0f} s")
             self.oracle.lived(self._direct.measured)
+            await self._until_removed()
             self.seconds = monotonic() - began
-            await self._truth.up_to_now()
-            for fault, injection in self._injections:
-                self.injected[fault.value] += injection.used
+            if self._has_real_hub and (words := self._real.last_words()) is not None:
+                self.oracle.found(Fact.EXIT, words)
+            for inject, injection in self._injections:
+                self.injected[inject.fault.value] += injection.used
+                if inject.target is Target.NEW_PODS and inject.fault in planned.POD_REFUSALS:
+                    self.oracle.refused_pods(injection.used)
         self.oracle.conclude()
         self._is_anything_missing()
 
@@ -143,19 +158,29 @@ class Run:
 
     async def _furnish(self) -> None:
         """The workspaces, the claims that are older than the hub, and the first bindings."""
+        largest = {"type": "Container", "max": {"cpu": str(LARGEST_CPU)}}
+        path = f"/api/v1/namespaces/{self._cluster.namespace}/limitranges"
+        await self._insist("POST", path, {"metadata": {"name": "largest"}, "spec": {"limits": [largest]}})
         for study in studies():
             for claim in study.adopted:
                 spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "10Gi"}}}
                 await self._insist("POST", self._claims, {"metadata": {"name": claim}, "spec": spec})
-            path = self._collection("analyticsworkspaces")
-            body = _custom("AnalyticsWorkspace", study.name, study.spec)
-            await self._insist("POST", path, body)
+            path = await self._make(study)
             if study.status:
                 await self._kube.merge_patch(f"{path}/{study.name}/status", {"status": study.status})
         await asyncio.gather(*(self._grant(user, study) for user, study in self.plan.granted))
-        await self._grant(PROBE, studies()[0].name)
+        for user in (PROBE, OTHER_USER):
+            await self._grant(user, studies()[0].name)
+        (large,) = (study.name for study in studies() if study.kind is Kind.TOO_LARGE)
+        await self._grant(REFUSED_USER, large)
         await self._truth.up_to_now()
         self._truth.existed_before = False
+
+    async def _make(self, study: Study) -> str:
+        """Make a workspace; the path of its collection."""
+        path = self._collection("analyticsworkspaces")
+        await self._insist("POST", path, _custom("AnalyticsWorkspace", study.name, study.spec))
+        return path
 
     # The steps
 
@@ -170,9 +195,20 @@ class Run:
                 await self._revoke(step)
             case planned.Inject():
                 injection = self._proxy.inject(_DONE[step.fault](), concerns=_concerns(step.target), times=step.times)
-                self._injections.append((step.fault, injection))
+                self._injections.append((step, injection))
+            case planned.UntilMet():
+                await self._until_met()
             case planned.Disturb():
                 await self._disturb(step.fault)
+            case planned.EndReflectors():
+                await self._direct.end_reflectors()
+                self.injected[Fault.REFLECTOR_ENDED.value] += 1
+            case planned.Recreate():
+                await self._recreate(step.study)
+            case planned.RefuseInARow():
+                tasks.create_task(self._refuse_in_a_row())
+            case planned.OutlastReflectors():
+                await self._outlast_reflectors()
             case planned.RestartServer():
                 await self._returned()
                 self._returning = tasks.create_task(self._restart_server())
@@ -202,15 +238,19 @@ class Run:
             ask.answer = await self._real.ask(user, study)
         else:
             ask.answer = await self._direct.ask(user, study, form_first=form_first)
-        ask.answered_at = monotonic()
-        if ask.answer.outcome is Outcome.HUB_KILLED:
-            await self._hub_there.wait()  # by then, what the killed one has asked for has come about
         await self._truth.up_to_now()
+        ask.answered_at = monotonic()  # by now, what the answer rests on is heard of
         if through_hub:
             await self._real.stop(user)
-        for pod in self.oracle.pods_of(user):
-            await self._insist("DELETE", f"{self._pods}/{pod}", {"gracePeriodSeconds": 0})
-        ask.closed_revision = await self._truth.up_to_now()
+        elif ask.answer.outcome is Outcome.HUB_KILLED:
+            await self._hub_there.wait()  # by then, what the killed one has asked for has come about
+        elif ask.answer.outcome is Outcome.STARTED:
+            await self._direct.stop(user)
+        if ask.answer.outcome is not Outcome.REFUSED:  # else the product has to remove what there is
+            await self._truth.up_to_now()
+            for pod in self.oracle.pods_of(user):
+                await self._insist("DELETE", f"{self._pods}/{pod}", {"gracePeriodSeconds": 0})
+        await self._truth.up_to_now()
         return ask.answer
 
     async def _grant(self, user: str, study: str) -> None:
@@ -229,6 +269,72 @@ class Run:
             await self._insist("PATCH", path, {"spec": {"expires": ENDED}})
         # From here on no start may come of it.
         self._acknowledged = await self._truth.revision()
+
+    async def _until_met(self) -> None:
+        _, injection = self._injections[-1]
+
+        async def met() -> bool:
+            return injection.is_over
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await until(met)
+
+    async def _recreate(self, name: str) -> None:
+        await self._truth.up_to_now()
+        for binding in self.oracle.bindings_of(name):
+            await self._insist("DELETE", f"{self._collection('analyticsworkspacebindings')}/{binding}")
+        await self._insist("DELETE", f"{self._collection('analyticsworkspaces')}/{name}")
+        (study,) = (each for each in studies() if each.name == name)
+        await self._make(study)
+        self._acknowledged = await self._truth.revision()
+        self.injected[RECREATED] += 1
+
+    async def _refuse_in_a_row(self) -> None:
+        (large,) = (study.name for study in studies() if study.kind is Kind.TOO_LARGE)
+        others: list[Outcome] = []
+
+        async def other() -> None:
+            others.append((await self._ask(OTHER_USER, studies()[0].name, through_hub=True)).outcome)
+
+        refused = asked = 0
+        async with self._of_user[REFUSED_USER], self._of_user[OTHER_USER], self._real_hub_is_free:
+            async with asyncio.TaskGroup() as tasks:
+                # Further faults meet some of them.
+                while refused < IN_A_ROW and asked < 4 * IN_A_ROW:
+                    asked += 1
+                    answer = await self._ask(REFUSED_USER, large, through_hub=True)
+                    refused += answer.sentence in REFUSED
+                    if refused == IN_A_ROW // 2 and answer.sentence in REFUSED:
+                        tasks.create_task(other())
+            while Outcome.STARTED not in others and len(others) < _SHOWN:
+                await other()
+        self.injected[IN_A_ROW_REFUSED] += refused
+        if refused < IN_A_ROW or Outcome.STARTED not in others:
+            self.oracle.found(Fact.VACUOUS, f"{refused} of {asked} refused in a row; meanwhile others had {others}")
+
+    async def _outlast_reflectors(self) -> None:
+        """The reflector of pods and that of events try for 51 s. Both hubs meet it, so nothing else is under way."""
+        await self._returned()
+        for _ in range(AT_ONCE):  # for good: it is the last step
+            await self._free.acquire()
+
+        def concerns(seen: proxy.Seen) -> bool:
+            return seen.method == "GET" and seen.path.rpartition("/")[2] in ("pods", "events")
+
+        async with self._real_hub_is_free:
+            before = self._real.reflectors_given_up()
+
+            async def given_up() -> bool:
+                await asyncio.sleep(0.5)
+                return self._real.reflectors_given_up() >= before + 2
+
+            with self._proxy.inject(proxy.refuse(500, "InternalError"), concerns=concerns):
+                await self._proxy.cut_watches(concerns=concerns)
+                async with asyncio.timeout(2 * _PATIENCE_SECONDS):
+                    await until(given_up)
+            self.injected["reflectors of the real hub that gave up"] += 2
+            await self._recovered("reflectors of a real hub", monotonic(), through_hub=True)
 
     async def _disturb(self, fault: Fault) -> None:
         """Do it to the open watches of the product, once there is one of each collection."""
@@ -269,6 +375,7 @@ class Run:
         self.oracle.lived(self._direct.measured)
         await self._direct.kill()
         back = monotonic()
+        self.oracle.was_killed(back)
         await self._direct.start()
         self.injected["hub killed and started again"] += 1
         await self._until_one_starts("hub")
@@ -294,6 +401,19 @@ class Run:
         """Wait until the API server is there and works."""
         if self._returning is not None:
             await self._returning
+
+    async def _until_removed(self) -> None:
+        """Wait for the product to remove what is left of refused starts, as long as it may take."""
+
+        async def removed() -> bool:
+            await self._truth.up_to_now()
+            await asyncio.sleep(0.5)
+            return not self.oracle.unremoved()
+
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REMOVED_SECONDS):
+                await until(removed)
+        await self._truth.up_to_now()
 
     # The API server, past the proxy
 
@@ -330,7 +450,9 @@ class Run:
     def _is_anything_missing(self) -> None:
         """A run that has not shown what it is for is a failed one."""
         outcomes, asks = self.oracle.outcomes(), len(self.oracle.asks)
-        missing = [fault.value for fault in Fault if not self.injected[fault.value]]
+        wanted = [fault.value for fault in Fault]
+        wanted += [RECREATED, *([IN_A_ROW_REFUSED] if self._has_real_hub else [])]
+        missing = [fault for fault in wanted if not self.injected[fault]]
         for sentence in (f"the fault {name!r} met no request" for name in missing):
             self.oracle.found(Fact.VACUOUS, sentence)
         if outcomes[Outcome.STARTED.value] < _SMALLEST_SHARE * asks:
@@ -347,14 +469,50 @@ _DONE: Mapping[Fault, Callable[[], proxy.Fault]] = {
     Fault.BROKEN: lambda: proxy.refuse(500, "InternalError"),
     Fault.RESET: lambda: proxy.reset,
     Fault.LOST_ANSWER: lambda: proxy.lose_answer,
+    Fault.QUOTA: lambda: proxy.refuse(403, "Forbidden", 'pods "x" is forbidden: exceeded quota: compute'),
+    Fault.INVALID: lambda: proxy.refuse(422, "Invalid", 'Pod "x" is invalid: spec.containers[0].image: Required'),
+    Fault.LATE_ANSWER: lambda: _Late(after=2 * REQUEST_SECONDS),
+    Fault.LATE_POD: lambda: _Late(before=2 * REQUEST_SECONDS),
 }
 
 
+class _Late:
+    """Has the API server do what was asked, though whoever asked does not wait for it.
+
+    Args:
+        before: Seconds until the API server hears of it.
+        after: Seconds from its answer until that is passed on.
+    """
+
+    def __init__(self, *, before: float = 0.0, after: float = 0.0) -> None:
+        self._before = before
+        self._after = after
+        self._under_way: set[asyncio.Task[web.StreamResponse]] = set()
+
+    async def __call__(self, request: web.Request, forward: proxy.Forward) -> web.StreamResponse:
+        await request.read()  # while the sender is there
+        task = asyncio.create_task(self._do(forward))
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    async def _do(self, forward: proxy.Forward) -> web.StreamResponse:
+        await asyncio.sleep(self._before)
+        answer = await forward()
+        await asyncio.sleep(self._after)
+        return answer
+
+    def _done(self, task: asyncio.Task[web.StreamResponse]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # the API server was away, and nobody waits for the answer any more
+
+
 def _concerns(target: Target) -> proxy.Concerns:
-    plural = Target.CLAIMS.value if target is Target.NEW_CLAIMS else target.value
+    method, _, plural = target.value.rpartition(" of ")
 
     def concerns(seen: proxy.Seen) -> bool:
-        if target is Target.NEW_CLAIMS and seen.method != "POST":
+        if method and seen.method != method:
             return False
         # A list that begins a watch is a request like another.
         return plural in seen.path.split("/") and (not seen.is_watch or "sendInitialEvents" in seen.query)

@@ -1,6 +1,6 @@
-"""The two hubs that a fault run asks: one that is only the hooks and may be killed, and a real JupyterHub.
+"""The two hubs that a fault run asks: one that is only the spawners and may be killed, and a real JupyterHub.
 
-Always true here: both are asked for one start of one user at a time by their caller, and both end with this process.
+Both are asked for one start of one user at a time by their caller, and both end with this process.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ from workspace_managers.devcluster.demo import Cluster, Demo, hub_environment
 from workspace_managers.devcluster.node import tied
 
 START_SECONDS = 120.0
+_WORKER_SECONDS = 60
 _MARK = '{"decision": '
 _FAILED = "Spawn failed: "
+_GAVE_UP = "Watching resources never recovered, giving up"
+_KILLED: Mapping[str, Any] = {"outcome": Outcome.HUB_KILLED.value}
 
 
 class DirectHub:
@@ -41,10 +44,11 @@ class DirectHub:
 
     def __init__(self, kubeconfig: Path, namespace: str, log: Path) -> None:
         self.measured: list[tuple[int, int]] = []
-        self._environ = hub_environment(os.environ, {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": namespace})
+        own = {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": namespace, "KS_START_TIMEOUT": str(_WORKER_SECONDS)}
+        self._environ = hub_environment(os.environ, own)
         self._environ.pop("WORKSPACE_MANAGER", None)
         self._log = log
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._waiting: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
         self._asked = 0
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -65,18 +69,35 @@ class DirectHub:
 
     async def ask(self, user: str, study: str | None, *, form_first: bool) -> Answer:
         """Ask for a start; `Outcome.HUB_KILLED` where its life ends before the answer."""
+        said = await self._call(do="start", user=user, study=study, form_first=form_first)
+        stages = ("form", "pod") if form_first else ("pod",)
+        return Answer(
+            Outcome(said["outcome"]), said.get("status", 0), said.get("sentence", ""), stages, said.get("audit", ())
+        )
+
+    async def stop(self, user: str) -> None:
+        """Stop the user's server, as far as that goes."""
+        await self._call(do="stop", user=user)
+
+    async def end_reflectors(self) -> None:
+        """Have each reflector watch no more."""
+        await self._call(do="end reflectors")
+
+    async def _call(self, **ask: object) -> Mapping[str, Any]:
         assert self._process is not None
         assert self._process.stdin is not None
         self._asked += 1
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         self._waiting[self._asked] = answer
-        ask = {"number": self._asked, "user": user, "study": study, "form_first": form_first}
         if self._process.returncode is None:
-            self._process.stdin.write(f"{json.dumps(ask)}\n".encode())
+            self._process.stdin.write(f"{json.dumps({'number': self._asked, **ask})}\n".encode())
         else:
-            answer.set_result(Answer(Outcome.HUB_KILLED))
-        async with asyncio.timeout(START_SECONDS):
-            return await answer
+            self._answer(self._asked, _KILLED)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                return await answer
+        except TimeoutError:
+            return {"outcome": Outcome.BROKEN.value, "sentence": f"no answer within {START_SECONDS:g} s"}
 
     def measure(self) -> None:
         """Note how much memory and how many sockets it has."""
@@ -101,18 +122,15 @@ class DirectHub:
         assert process.stdout is not None
         while (line := await process.stdout.readline()).endswith(b"\n"):
             said: Mapping[str, Any] = json.loads(line)
-            answer = Answer(
-                Outcome(said["outcome"]), said.get("status", 0), said.get("sentence", ""), said["stages"], said["audit"]
-            )
-            self._answer(said["number"], answer)
+            self._answer(said["number"], said)
         await process.wait()
         for number in list(self._waiting):
-            self._answer(number, Answer(Outcome.HUB_KILLED))
+            self._answer(number, _KILLED)
 
-    def _answer(self, number: int, answer: Answer) -> None:
+    def _answer(self, number: int, said: Mapping[str, Any]) -> None:
         waiting = self._waiting.pop(number)
         if not waiting.done():  # else whoever asked has given up
-            waiting.set_result(answer)
+            waiting.set_result(said)
 
 
 class RealHub:
@@ -135,38 +153,51 @@ class RealHub:
         await self._demo.__aenter__()
         headers = {"Authorization": f"token {self._demo.hub_api_token}"}
         self._http = aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(START_SECONDS))
+        self._ending = asyncio.create_task(self._demo.hub_ended())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._ending.cancel()
         await self._http.close()
         await self._demo.__aexit__()
 
     async def ask(self, user: str, study: str | None) -> Answer:
         """Ask for a start and wait for its end."""
+        try:
+            return await self._ask(user, study)
+        except aiohttp.ClientError as error:
+            return Answer(Outcome.BROKEN, 0, f"the hub does not answer: {error!r}", ("pod",), self._audit(user))
+
+    async def _ask(self, user: str, study: str | None) -> Answer:
         path = f"/users/{quote(user)}"
         await self._call("POST", path)
         status, said = await self._call("POST", f"{path}/server", {} if study is None else {"profile": study})
         if status == 202:
             status, said = await self._progress(f"{path}/server/progress")
-        stages, audit = ("options", "pod"), self._audit(user)
+        audit = self._audit(user)
         if status in (200, 201):
-            return Answer(Outcome.STARTED, 0, "", stages, audit)
+            return Answer(Outcome.STARTED, 0, "", ("pod",), audit)
         sentence = said.get("message", "") if isinstance(said, dict) else str(said)
-        # Anything else is KubeSpawner's own failure, which is right only where there was no API server.
-        outcome = Outcome.REFUSED if status in (0, 403, 503) else Outcome.NO_SERVER
-        # Refused at the options there is no pod to decide on.
-        return Answer(outcome, status, sentence or f"status {status}", stages[: len(audit) or 2], audit)
+        return Answer(Outcome.REFUSED, status, sentence or f"status {status}", ("pod",), audit)
 
     async def stop(self, user: str) -> None:
-        """Stop the user's server, and wait until it is gone."""
+        """Stop the user's server, and wait until it is gone, or the hub has ended."""
         path = f"/users/{quote(user)}"
         async with asyncio.timeout(START_SECONDS):
-            while True:
+            while self.last_words() is None:
                 await self._call("DELETE", f"{path}/server")
                 status, said = await self._call("GET", path)
                 if status == 200 and not said.get("servers"):
                     return
                 await asyncio.sleep(0.1)
+
+    def last_words(self) -> str | None:
+        """What it said last, where it has ended by itself."""
+        return self._ending.result() if self._ending.done() else None
+
+    def reflectors_given_up(self) -> int:
+        """How many of its reflectors have given up, since it began."""
+        return self._demo.hub_log.read_text().count(_GAVE_UP)
 
     async def _call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         async with self._http.request(method, f"{self._demo.url}/hub/api{path}", json=body) as answer:

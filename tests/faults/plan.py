@@ -1,7 +1,7 @@
 """What happens in a fault run, and in which order: made from the seed alone, before anything is started.
 
-Always true here: the same seed and number of starts make the same plan, on every machine. What a plan cannot fix is
-timing: which of the requests under way a fault meets, and how two starts that race end.
+The same seed and number of starts make the same plan, on every machine. What a plan cannot fix is timing: which of the
+requests under way a fault meets, and how two starts that race end.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.faults.studies import Kind, Study, studies, users
 
 
 class Fault(Enum):
-    """What the proxy does to requests, or to watches."""
+    """What is done to requests, to watches, or to KubeSpawner's reflectors."""
 
     DELAY = "delay"
     STALL = "no answer"
@@ -27,10 +27,15 @@ class Fault(Enum):
     BROKEN = "500"
     RESET = "reset"
     LOST_ANSWER = "reset after the API server has done it"
+    QUOTA = "403, quota exceeded"
+    INVALID = "422"
+    LATE_ANSWER = "pod created, and answered too late"
+    LATE_POD = "pod created too late, all the same"
     WATCH_CUT = "watch cut"
     WATCH_EXPIRED = "watch told 410"
     HALF_A_LINE = "watch cut within a line"
     WATCH_STALLED = "watch stalled"
+    REFLECTOR_ENDED = "reflector that watches no more"
 
 
 # In this order, so that the second ends the stall of the first, during which a cache hears of nothing new.
@@ -39,7 +44,14 @@ STALLED_STARTS = 15
 """Starts that are asked for while the watches are stalled."""
 HEARD_STARTS = 10
 """Starts that are asked for between a grant and the race for its claims: by then, a cache has usually heard of it."""
-REQUEST_FAULTS = tuple(fault for fault in Fault if fault not in WATCH_FAULTS)
+LATE_FAULTS = (Fault.LATE_ANSWER, Fault.LATE_POD)
+POD_FAULTS = (Fault.QUOTA, Fault.INVALID, *LATE_FAULTS)
+"""What happens to the creation of a pod alone."""
+REQUEST_FAULTS = tuple(fault for fault in Fault if fault not in (*WATCH_FAULTS, *POD_FAULTS, Fault.REFLECTOR_ENDED))
+POD_REFUSALS = (Fault.FORBIDDEN, Fault.GONE, Fault.QUOTA, Fault.INVALID)
+"""Those after which a pod counts as refused by the cluster."""
+LARGE_RUN = 2000
+"""Starts from which on the real hub's reflectors are made to give up by themselves, which takes a minute."""
 
 
 class Target(Enum):
@@ -49,6 +61,7 @@ class Target(Enum):
     BINDINGS = "analyticsworkspacebindings"
     CLAIMS = "persistentvolumeclaims"
     NEW_CLAIMS = "POST of persistentvolumeclaims"
+    NEW_PODS = "POST of pods"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +101,37 @@ class Inject:
 
 
 @dataclass(frozen=True, slots=True)
+class UntilMet:
+    """Wait until the last fault was met as often as it was injected, or no longer than that takes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Disturb:
     """Every open watch meets the fault."""
 
     fault: Fault
+
+
+@dataclass(frozen=True, slots=True)
+class EndReflectors:
+    """KubeSpawner's reflectors end in the hub that is called directly, as after a long outage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recreate:
+    """A workspace is deleted, with all of its bindings, and another one is made under its name."""
+
+    study: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseInARow:
+    """Somebody asks the real hub for what the cluster refuses, over and over; meanwhile, somebody else starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutlastReflectors:
+    """The API server does not show pods and events until the real hub's reflectors have given up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +144,20 @@ class KillHub:
     """The hub that is called directly is killed and started again, while starts are under way."""
 
 
-Step = Start | Grant | Revoke | Inject | Disturb | RestartServer | KillHub
+Step = (
+    Start
+    | Grant
+    | Revoke
+    | Inject
+    | UntilMet
+    | Disturb
+    | EndReflectors
+    | Recreate
+    | RefuseInARow
+    | OutlastReflectors
+    | RestartServer
+    | KillHub
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +196,7 @@ class _Planner:
     def __init__(self, seed: int, starts: int, through_hub: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - it is to be foreseen
         self._starts = starts
+        self._is_large = bool(through_hub) and starts >= LARGE_RUN
         self._asked = 0
         self._users = users()
         self._granted: dict[tuple[str, str], None] = {}  # in the order of the grants, for the seed to choose from
@@ -155,6 +209,7 @@ class _Planner:
         self._races: list[tuple[int, Study, list[str]]] = []
         self._at_races = cycle(self._random.sample(REQUEST_FAULTS, len(REQUEST_FAULTS)))
         self._at_watches = cycle(WATCH_FAULTS)
+        self._at_pods = cycle(self._random.sample(POD_FAULTS, len(POD_FAULTS)))
         # Kills come early: how memory goes is seen in the long life after the last one.
         self._kills = self._spread(max(1, starts // 3000), 0.05, 0.35)
         self._restarts = self._spread(max(1, starts // 3000), 0.4, 0.95)
@@ -163,6 +218,10 @@ class _Planner:
         for stalled in range(0, len(self._disturbances) - 1, len(WATCH_FAULTS)):
             self._disturbances[stalled + 1] = self._disturbances[stalled] + STALLED_STARTS
         self._through_hub = self._spread(through_hub, 0.0, 1.0)
+        self._pods = self._spread(max(2 * len(POD_FAULTS), starts // 60), 0.0, 0.95)
+        self._reflectors = self._spread(max(2, starts // 250), 0.0, 0.95)
+        self._recreations = self._spread(max(1, starts // 1500), 0.3, 0.9)
+        self._in_a_row = self._spread(1 if through_hub else 0, 0.0, 0.4)
 
     def _spread(self, number: int, first: float, last: float) -> list[int]:
         width = (last - first) / max(number, 1)
@@ -191,8 +250,22 @@ class _Planner:
             elif self._disturbances and self._disturbances[0] <= self._asked:
                 self._disturbances.pop(0)
                 yield Disturb(next(self._at_watches))
+            elif self._pods and self._pods[0] <= self._asked:
+                self._pods.pop(0)
+                yield from self._at_a_pod(next(self._at_pods))
+            elif self._reflectors and self._reflectors[0] <= self._asked:
+                self._reflectors.pop(0)
+                yield EndReflectors()
+            elif self._recreations and self._recreations[0] <= self._asked:
+                self._recreations.pop(0)
+                yield from self._recreation()
+            elif self._in_a_row and self._in_a_row[0] <= self._asked:
+                self._in_a_row.pop(0)
+                yield RefuseInARow()
             else:
                 yield from self._usual()
+        if self._is_large:
+            yield OutlastReflectors()
 
     def _opening(self, study: Study) -> Iterator[Step]:
         """A workspace gets its first users."""
@@ -208,18 +281,40 @@ class _Planner:
         for user in team[: self._starts - self._asked]:
             yield self._start(user, study.name)
 
+    def _at_a_pod(self, fault: Fault) -> Iterator[Step]:
+        """Three people's pods meet it; where they are late, two of the grants are withdrawn meanwhile."""
+        several = self._random.sample(list(self._granted), min(3, self._starts - self._asked))
+        yield Inject(fault, Target.NEW_PODS, len(several))
+        for user, study in several:
+            yield self._start(user, study)
+        if fault in LATE_FAULTS:
+            yield UntilMet()
+            for user, study in several[:2]:
+                yield self._revoke(user, study)
+
+    def _recreation(self) -> Iterator[Step]:
+        """A workspace ends, and other people get one of the same name."""
+        study = self._random.choice([each for each in self._open if each not in (*self._first, *self._odd)])
+        before = [pair for pair in self._granted if pair[1] == study.name]
+        for user, name in before:
+            yield self._revoke(user, name)
+        yield Recreate(study.name)
+        team = self._random.sample([user for user in self._users if (user, study.name) not in before], 4)
+        for user in team:
+            yield self._grant(user, study.name)
+        self._races.append((self._asked + HEARD_STARTS, study, team))
+
     def _usual(self) -> Iterator[Step]:
         chance = self._random.random()
         if chance < 0.05:
             yield self._grant(self._random.choice(self._users), self._random.choice(self._open).name)
         elif chance < 0.10:
             user, study = self._random.choice(list(self._granted))
-            del self._granted[user, study]
-            yield Revoke(user, study, delete=self._random.random() < 0.6)
+            yield self._revoke(user, study)
             if self._random.random() < 0.6:
                 yield self._start(user, study)
         elif chance < 0.16:
-            targets = (Target.WORKSPACES, Target.BINDINGS, Target.CLAIMS)
+            targets = (Target.WORKSPACES, Target.BINDINGS, Target.CLAIMS, Target.NEW_PODS)
             fault = self._random.choice(REQUEST_FAULTS)
             yield Inject(fault, self._random.choice(targets), self._random.choice((1, 2, 3, 8)))
         elif chance < 0.21:
@@ -237,6 +332,10 @@ class _Planner:
     def _grant(self, user: str, study: str) -> Grant:
         self._granted[user, study] = None
         return Grant(user, study)
+
+    def _revoke(self, user: str, study: str) -> Revoke:
+        del self._granted[user, study]
+        return Revoke(user, study, delete=self._random.random() < 0.6)
 
     def _start(self, user: str, study: str | None) -> Start:
         through_hub = bool(self._through_hub) and self._through_hub[0] <= self._asked

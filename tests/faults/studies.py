@@ -1,7 +1,7 @@
 """The world of the fault run: 50 workspaces, 200 users, and what is true of each workspace's storage.
 
-Always true here: the same at every run, and written out by hand rules, not asked of the product: claims, mounts and
-owners are what the oracle holds the product to.
+It is the same at every run, and made by rules of its own, not asked of the product: claims, mounts and owners are what
+the oracle holds the product to.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ SHARED = "jupyter-shared"
 IMAGE = "example/faults:1"
 STUDIES = 50
 USERS = 200
+LARGEST_CPU = 64
+"""What the cluster gives to one container, by a LimitRange."""
 LONG_AGO, FAR_AHEAD = "2020-01-01", "2090-01-01"
 ENDED = "2021-01-01"
 
@@ -27,6 +29,7 @@ class Kind(Enum):
     EXPIRED = "expired"
     FUTURE = "future"
     GRABS = "names another workspace's claim"
+    TOO_LARGE = "asks for more than the cluster gives"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ class Study:
 
 def studies() -> list[Study]:
     """All of them; the first ones are plain, the last ones are each of a kind of its own."""
-    plain = [_study(f"study-{number:02}") for number in range(STUDIES - 8)]
+    plain = [_study(f"study-{number:02}") for number in range(STUDIES - 9)]
     return [
         *plain,
         _study("explicit", claim="files-of-explicit", jupyter={"persistentVolumeClaim": {"name": "files-of-explicit"}}),
@@ -93,6 +96,7 @@ def studies() -> list[Study]:
         _study(
             "grabs", kind=Kind.GRABS, jupyter={"persistentVolumeClaim": {"name": f"jupyter-{plain[0].name}"}}, claim=""
         ),
+        _study("too-large", kind=Kind.TOO_LARGE, jupyter={"resources": {"limits": {"cpu": LARGEST_CPU + 1}}}),
     ]
 
 
