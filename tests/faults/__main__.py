@@ -29,7 +29,7 @@ from tests.faults import plan as planned
 from tests.faults.hubs import DirectHub, RealHub
 from tests.faults.oracle import RECOVERY_SECONDS, REFUSED, REMOVED_SECONDS, Answer, Ask, Fact, Oracle, Outcome
 from tests.faults.plan import Fault, Plan, Target, make_plan
-from tests.faults.studies import ENDED, FAR_AHEAD, LARGEST_CPU, Study, binding_name, binding_spec, studies, users
+from tests.faults.studies import ENDED, FAR_AHEAD, LARGEST_CPU, Kind, Study, binding_name, binding_spec, studies, users
 from tests.faults.truth import STORED_AS_JSON, Truth
 from tests.faults.worker import REQUEST_SECONDS
 from workspace_managers.contract import proxy
@@ -42,6 +42,8 @@ AT_ONCE = 32
 MEASURED_EACH = 10
 PROBE = "probe@example.org"
 """Somebody with an open workspace, who tries whether the hub works again."""
+REFUSED_USER, OTHER_USER = "refused@example.org", "other@example.org"
+"""Whose grants no plan ends: one is refused by the cluster in a row, and the other starts meanwhile."""
 IN_A_ROW = 50
 """Refusals in a row; as many failures of the hub's own, and it would exit ten times."""
 GROUP, VERSION = "xlscsde.nhs.uk", "v1"
@@ -86,7 +88,9 @@ class Run:
         self._say = say
         self._stack = AsyncExitStack()
         self._free = asyncio.Semaphore(AT_ONCE)
-        self._of_user: dict[str, asyncio.Lock] = {user: asyncio.Lock() for user in (*users(), PROBE)}
+        self._of_user: dict[str, asyncio.Lock] = {
+            user: asyncio.Lock() for user in (*users(), PROBE, REFUSED_USER, OTHER_USER)
+        }
         self._server_there = asyncio.Event()
         self._hub_there = asyncio.Event()
         self._real_hub_is_free = asyncio.Lock()
@@ -165,7 +169,10 @@ class Run:
             if study.status:
                 await self._kube.merge_patch(f"{path}/{study.name}/status", {"status": study.status})
         await asyncio.gather(*(self._grant(user, study) for user, study in self.plan.granted))
-        await self._grant(PROBE, studies()[0].name)
+        for user in (PROBE, OTHER_USER):
+            await self._grant(user, studies()[0].name)
+        (large,) = (study.name for study in studies() if study.kind is Kind.TOO_LARGE)
+        await self._grant(REFUSED_USER, large)
         await self._truth.up_to_now()
         self._truth.existed_before = False
 
@@ -199,9 +206,9 @@ class Run:
             case planned.Recreate():
                 await self._recreate(step.study)
             case planned.RefuseInARow():
-                tasks.create_task(self._refuse_in_a_row(step))
+                tasks.create_task(self._refuse_in_a_row())
             case planned.OutlastReflectors():
-                tasks.create_task(self._outlast_reflectors())
+                await self._outlast_reflectors()
             case planned.RestartServer():
                 await self._returned()
                 self._returning = tasks.create_task(self._restart_server())
@@ -231,7 +238,8 @@ class Run:
             ask.answer = await self._real.ask(user, study)
         else:
             ask.answer = await self._direct.ask(user, study, form_first=form_first)
-        ask.answered_at = monotonic()
+        await self._truth.up_to_now()
+        ask.answered_at = monotonic()  # by now, what the answer rests on is heard of
         if through_hub:
             await self._real.stop(user)
         elif ask.answer.outcome is Outcome.HUB_KILLED:
@@ -282,28 +290,34 @@ class Run:
         self._acknowledged = await self._truth.revision()
         self.injected[RECREATED] += 1
 
-    async def _refuse_in_a_row(self, step: planned.RefuseInARow) -> None:
+    async def _refuse_in_a_row(self) -> None:
+        (large,) = (study.name for study in studies() if study.kind is Kind.TOO_LARGE)
         others: list[Outcome] = []
 
         async def other() -> None:
-            others.append((await self._ask(step.other_user, step.other_study, through_hub=True)).outcome)
+            others.append((await self._ask(OTHER_USER, studies()[0].name, through_hub=True)).outcome)
 
-        refused = 0
-        async with self._of_user[step.user], self._of_user[step.other_user], self._real_hub_is_free:
+        refused = asked = 0
+        async with self._of_user[REFUSED_USER], self._of_user[OTHER_USER], self._real_hub_is_free:
             async with asyncio.TaskGroup() as tasks:
-                for number in range(IN_A_ROW):
-                    if number == IN_A_ROW // 2:
-                        tasks.create_task(other())
-                    answer = await self._ask(step.user, step.study, through_hub=True)
+                # Further faults meet some of them.
+                while refused < IN_A_ROW and asked < 4 * IN_A_ROW:
+                    asked += 1
+                    answer = await self._ask(REFUSED_USER, large, through_hub=True)
                     refused += answer.sentence in REFUSED
-            while Outcome.STARTED not in others and len(others) < 5:  # another fault may have met it
+                    if refused == IN_A_ROW // 2 and answer.sentence in REFUSED:
+                        tasks.create_task(other())
+            while Outcome.STARTED not in others and len(others) < _SHOWN:
                 await other()
         self.injected[IN_A_ROW_REFUSED] += refused
-        if Outcome.STARTED not in others:
-            self.oracle.found(Fact.VACUOUS, "nobody else started while the cluster refused somebody")
+        if refused < IN_A_ROW or Outcome.STARTED not in others:
+            self.oracle.found(Fact.VACUOUS, f"{refused} of {asked} refused in a row; meanwhile others had {others}")
 
     async def _outlast_reflectors(self) -> None:
-        """The reflector of pods and that of events try for 51 s."""
+        """The reflector of pods and that of events try for 51 s. Both hubs meet it, so nothing else is under way."""
+        await self._returned()
+        for _ in range(AT_ONCE):  # for good: it is the last step
+            await self._free.acquire()
 
         def concerns(seen: proxy.Seen) -> bool:
             return seen.method == "GET" and seen.path.rpartition("/")[2] in ("pods", "events")

@@ -23,6 +23,7 @@ from workspace_managers.devcluster.demo import Cluster, Demo, hub_environment
 from workspace_managers.devcluster.node import tied
 
 START_SECONDS = 120.0
+_WORKER_SECONDS = 60
 _MARK = '{"decision": '
 _FAILED = "Spawn failed: "
 _GAVE_UP = "Watching resources never recovered, giving up"
@@ -43,7 +44,8 @@ class DirectHub:
 
     def __init__(self, kubeconfig: Path, namespace: str, log: Path) -> None:
         self.measured: list[tuple[int, int]] = []
-        self._environ = hub_environment(os.environ, {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": namespace})
+        own = {"KUBECONFIG": str(kubeconfig), "POD_NAMESPACE": namespace, "KS_START_TIMEOUT": str(_WORKER_SECONDS)}
+        self._environ = hub_environment(os.environ, own)
         self._environ.pop("WORKSPACE_MANAGER", None)
         self._log = log
         self._waiting: dict[int, asyncio.Future[Mapping[str, Any]]] = {}
@@ -91,8 +93,11 @@ class DirectHub:
             self._process.stdin.write(f"{json.dumps({'number': self._asked, **ask})}\n".encode())
         else:
             self._answer(self._asked, _KILLED)
-        async with asyncio.timeout(START_SECONDS):
-            return await answer
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                return await answer
+        except TimeoutError:
+            return {"outcome": Outcome.BROKEN.value, "sentence": f"no answer within {START_SECONDS:g} s"}
 
     def measure(self) -> None:
         """Note how much memory and how many sockets it has."""

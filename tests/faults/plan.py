@@ -128,11 +128,6 @@ class Recreate:
 class RefuseInARow:
     """Somebody asks the real hub for what the cluster refuses, over and over; meanwhile, somebody else starts."""
 
-    user: str
-    study: str
-    other_user: str
-    other_study: str
-
 
 @dataclass(frozen=True, slots=True)
 class OutlastReflectors:
@@ -266,7 +261,7 @@ class _Planner:
                 yield from self._recreation()
             elif self._in_a_row and self._in_a_row[0] <= self._asked:
                 self._in_a_row.pop(0)
-                yield from self._refusals_in_a_row()
+                yield RefuseInARow()
             else:
                 yield from self._usual()
         if self._is_large:
@@ -308,13 +303,6 @@ class _Planner:
         for user in team:
             yield self._grant(user, study.name)
         self._races.append((self._asked + HEARD_STARTS, study, team))
-
-    def _refusals_in_a_row(self) -> Iterator[Step]:
-        (large,) = (study for study in self._odd if study.kind is Kind.TOO_LARGE)
-        user, other = self._random.sample(self._users, 2)
-        for who, study in ((user, large), (other, self._first[0])):
-            yield self._grant(who, study.name)
-        yield RefuseInARow(user, large.name, other, self._first[0].name)
 
     def _usual(self) -> Iterator[Step]:
         chance = self._random.random()

@@ -1,9 +1,9 @@
 """The hub's spawners in a process of their own, which may be killed: ``python -m tests.faults.worker``.
 
 The product is configured as a hub does it, and each start goes through its spawner class, many at once. Behind that
-class is KubeSpawner up to the created pod, as there is no node to run it; its creation, the retries and what is left
-behind are the product's own and KubeSpawner's. A line of JSON on the standard input asks for something, a line on the
-standard output answers it, and the end of the input ends the process.
+class is KubeSpawner up to the pod that its reflector shows, as there is no node to run it; its creation, the retries
+and what is left behind are the product's own and KubeSpawner's. A line of JSON on the standard input asks for
+something, a line on the standard output answers it, and the end of the input ends the process.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from workspace_managers.hub.refusals import Refused
 
 REQUEST_SECONDS, RETRY_SECONDS = 2, 12
 """KubeSpawner's time-outs of one creation and of all of them: shorter than its own, so that a run meets them often."""
+SEEN_SECONDS = 20
+"""Until a reflector has seen a pod; one that lost its watch waits up to 13 s, in the longest outage of a run."""
 
 _audit_lines: ContextVar[list[str]] = ContextVar("audit_lines")
 
@@ -60,7 +62,7 @@ class _Server:
 
 
 class UpToThePod(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no types
-    """KubeSpawner, for which a server has started once its pod is created."""
+    """KubeSpawner, for which a server has started once its reflector has seen the pod."""
 
     async def _start(self) -> str:
         await self.load_user_options()
@@ -73,6 +75,8 @@ class UpToThePod(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no types
             f"Could not create pod {self.pod_name}",
             timeout=self.k8s_api_request_retry_timeout,
         )
+        key = f"{self.namespace}/{self.pod_name}"
+        await exponential_backoff(lambda: key in self.pod_reflector.pods, f"{key} is not seen", timeout=SEEN_SECONDS)
         return "http://127.0.0.1:8888"
 
 

@@ -59,7 +59,7 @@ def test_wheel_holds_plugin_templates_and_hub_config(wheel: Path) -> None:
     for name in (
         "workspace_manager_lscsde/manager.py",
         "workspace_managers/py.typed",
-        "workspace_managers/templates/form.html",
+        "workspace_managers/templates/workspaces/form.html",
         "workspace_managers/templates/page.html",
         "workspace_managers/templates/spawn.html",
         "workspace_managers/hub_config/jupyterhub_config.d/workspace_manager.py",
