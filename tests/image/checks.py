@@ -18,7 +18,7 @@ ETC = "usr/local/etc/jupyterhub"
 _OTHERS = ("WORKSPACE_TIMEZONE", "POD_NAMESPACE", "WORKSPACE_POLICY")
 OF_THE_SEED = [variable for variable in VARIABLES if variable.name not in _OTHERS]
 _MAY_BE_NEW = re.compile(
-    rf"usr/local/lib/python3\.\d+/site-packages/.+|{ETC}(/(custom_templates|jupyterhub_config\.d)(/[^/]+)?)?"
+    rf"usr/local/lib/python3\.\d+/site-packages/.+|{ETC}(/(custom_templates(/workspaces)?|jupyterhub_config\.d)(/[^/]+)?)?"
     # `wsdump` is of websocket-client; the folder is where the build mounts its secrets, and Kubernetes the token.
     r"|usr/local/bin/(workspace-managers|wsdump)|run/secrets"
 )
@@ -51,8 +51,9 @@ def _config_problems(image: Image) -> Iterator[str]:
 
 def _file_problems(root: Path) -> Iterator[str]:
     (package,) = root.glob(f"{SITE_PACKAGES}/workspace_managers")
-    for source in sorted((ROOT / "templates").glob("*.html")):
-        for copy in (root / ETC / "custom_templates" / source.name, package / "templates" / source.name):
+    for source in sorted((ROOT / "templates").rglob("*.html")):
+        name = source.relative_to(ROOT / "templates")
+        for copy in (root / ETC / "custom_templates" / name, package / "templates" / name):
             yield from _copy_problems(source, copy, root)
     source = ROOT / "hub_config" / "jupyterhub_config.d" / "workspace_manager.py"
     yield from _copy_problems(source, root / ETC / "jupyterhub_config.d" / source.name, root)
