@@ -26,7 +26,7 @@ def test_contract_is_kept(environment: Environment, tmp_path: Path) -> None:
     done = environment.run("python", "-m", "workspace_managers", "contract", "postgresql", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("postgresql: "))
-    assert "2 unsupported" in line
+    assert "1 unsupported" in line
     assert "broken" not in line
 
 
