@@ -27,6 +27,9 @@ from ..timeouts import Timeouts
 
 TRIES = 3
 CONNECT_SECONDS = 5.0
+TLS_SECONDS = 0.25
+"""What aiohttp's documentation says to wait after closing a session, for TLS connections to end."""
+_LEAVES_TLS_OPEN = tuple(int(part) for part in aiohttp.__version__.split(".")[:2]) < (3, 12)
 PAGE_OBJECTS = 500
 """Most objects in one answer of ``Kube.items``."""
 RETRY_AFTER_SECONDS = 60.0
@@ -115,6 +118,8 @@ class Kube:
             api, self._api = self._api, None
             if api is not None:
                 await api.close()
+                if _LEAVES_TLS_OPEN:
+                    await asyncio.sleep(TLS_SECONDS)
 
     async def get(self, path: str, query: Mapping[str, str] | None = None) -> dict[str, Any]:
         """Read an object or a list; ``path`` is the API's own, such as ``/api/v1/namespaces/x/pods``."""
@@ -250,7 +255,8 @@ class Kube:
             body=dict(body) if body is not None else None,
             auth_settings=["BearerToken"],
             _preload_content=False,
-            _request_timeout=timeout or aiohttp.ClientTimeout(self.timeouts.request),
+            # ``call`` bounds it. aiohttp's own total would, before 3.12, leave the task marked as cancelled for ever.
+        _request_timeout=timeout or aiohttp.ClientTimeout(total=None),
         )
         return response
 
