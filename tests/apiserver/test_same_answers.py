@@ -170,7 +170,7 @@ async def test_the_same_bookmarks(real: Side, embedded: Side) -> None:
         path, there, version, elsewhere = BOOKMARKS[name]
         before = await asked(side, f"bookmarks {name}", [*(post(path, one) for one in there), get(path)])
         query = {"resourceVersion": since([before[-1][1]])} if version is None else version
-        request = watch(path, timeoutSeconds="4", allowWatchBookmarks="true", **query)
+        request = watch(path, timeoutSeconds="8", allowWatchBookmarks="true", **query)
         watching = asyncio.create_task(side.send(request, namespace_of(f"bookmarks {name}")))
         if elsewhere is not None:
             await asyncio.sleep(0.7)
