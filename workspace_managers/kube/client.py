@@ -256,7 +256,7 @@ class Kube:
             auth_settings=["BearerToken"],
             _preload_content=False,
             # ``call`` bounds it. aiohttp's own total would, before 3.12, leave the task marked as cancelled for ever.
-        _request_timeout=timeout or aiohttp.ClientTimeout(total=None),
+            _request_timeout=timeout or aiohttp.ClientTimeout(total=None),
         )
         return response
 
