@@ -287,6 +287,15 @@ def spoil(demo: Demo, users: Iterable[str]) -> None:
             assert changed.rowcount == 1
 
 
+async def test_empty_object_chooses_nothing_whatever_was_chosen_before(hub: Hub) -> None:
+    """A3: as a script has it from JupyterHub 4; without a body the last choice is taken, and checked again."""
+    await hub.grant("heidi", "before")
+    for options, starts in (({"profile": "before"}, True), (None, True), ({}, False), (None, False)):
+        status, answer = await hub.start("heidi", options)
+        assert status in ((201, 202) if starts else (400,)), answer
+        await hub.stop("heidi")
+
+
 async def test_hub_starts_over_rows_of_an_older_one(hub: Hub, demo: Demo) -> None:
     """Last in this file: it starts the hub of all of them again."""
     users = [f"row-{name}" for name in ROWS]
@@ -310,12 +319,3 @@ async def test_hub_starts_over_rows_of_an_older_one(hub: Hub, demo: Demo) -> Non
     assert all(any(f"'{user}'" in line for line in warnings) for user in users)
     assert "[[[[" not in demo.hub_log.read_text()
     assert "xxxx" not in demo.hub_log.read_text()
-
-
-async def test_empty_object_chooses_nothing_whatever_was_chosen_before(hub: Hub) -> None:
-    """A3: as a script has it from JupyterHub 4; without a body the last choice is taken, and checked again."""
-    await hub.grant("heidi", "before")
-    for options, starts in (({"profile": "before"}, True), (None, True), ({}, False), (None, False)):
-        status, answer = await hub.start("heidi", options)
-        assert status in ((201, 202) if starts else (400,)), answer
-        await hub.stop("heidi")
