@@ -14,12 +14,14 @@ BINDINGS = 120
 
 
 async def test_small_run_is_whole(tmp_path: Path) -> None:
-    """Issue 7: a form without a request, a start with four in two round trips, and a table and a plot of it."""
+    """A form without a request, a start with four in two round trips, and a table and a plot of it."""
     result = await program.bench(BINDINGS, crowds=(5, 10))
     warm, start = result["warm"], result["start"]
     assert (warm["ours"]["requests"], warm["reference"]["requests"]) == (0, 5)
     assert (start["requests"], start["round_trips"]) == (4, 2)
-    assert result["cold"]["ours"]["requests"] == 2, "a watch of each collection, which begins with its list"
+    # A watch of each collection, which begins with its list, and the list that it is compared with; where something
+    # else was written meanwhile, a second watch.
+    assert 4 <= result["cold"]["ours"]["requests"] <= 6
     for who, requests in (("ours", 0), ("reference", 50)):
         crowd = result["crowds"]["10"][who]
         assert (crowd["requests"], crowd["failed"]) == (requests, 0)
