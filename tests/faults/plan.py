@@ -294,7 +294,9 @@ class _Planner:
 
     def _recreation(self) -> Iterator[Step]:
         """A workspace ends, and other people get one of the same name."""
-        study = self._random.choice([each for each in self._open if each not in (*self._first, *self._odd)])
+        # A status is written after the object, so one that is made anew may start before it has its own again.
+        left_alone = (*self._first, *self._odd)
+        study = self._random.choice([each for each in self._open if each not in left_alone and not each.status])
         before = [pair for pair in self._granted if pair[1] == study.name]
         for user, name in before:
             yield self._revoke(user, name)
