@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -14,13 +14,31 @@ from kubespawner import KubeSpawner
 from tests import dists
 from tests.factories import workspace
 from tests.unit.spawners import KUBECONFIG, Plugin, TodayContext
-from workspace_managers import Context, Resources, Settings, engine, hub, registry
+from workspace_managers import Context, Kube, Resources, Settings, engine, hub, registry
+from workspace_managers.devcluster.api import EmbeddedApi
 
 # The same examples in each run, however slow the machine is at that moment.
 hypothesis.settings.register_profile("gate", derandomize=True, database=None, deadline=None)
 hypothesis.settings.load_profile("gate")
 
 Install = Callable[..., Path]
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[EmbeddedApi]:
+    """An embedded API with the namespace ``hub``."""
+    api = EmbeddedApi(namespaces=("hub",))
+    await api.start()
+    yield api
+    await api.stop()
+
+
+@pytest.fixture
+async def kube(api: EmbeddedApi) -> AsyncIterator[Kube]:
+    """A client of it."""
+    kube = Kube("hub", api.kubeconfig("hub"))
+    yield kube
+    await kube.close()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -29,21 +29,6 @@ SETTINGS = Settings.from_environ({"POD_NAMESPACE": "hub"})
 CLAIMS = "/api/v1/namespaces/hub/persistentvolumeclaims"
 PODS = "/api/v1/namespaces/hub/pods"
 EARLIER_OWNER = "workspace.xlscsde.nhs.uk/workspace"
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[EmbeddedApi]:
-    api = EmbeddedApi(namespaces=("hub",))
-    await api.start()
-    yield api
-    await api.stop()
-
-
-@pytest.fixture
-async def kube(api: EmbeddedApi) -> AsyncIterator[Kube]:
-    kube = Kube("hub", api.kubeconfig("hub"))
-    yield kube
-    await kube.close()
 
 
 async def claim(kube: Kube, name: str = "jupyter-cardio") -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -18,21 +18,6 @@ from workspace_managers.kube import client
 from workspace_managers.kube.client import RETRY_AFTER_SECONDS, ApiError, Kube
 
 PATH = "/api/v1/namespaces/hub/configmaps"
-
-
-@pytest.fixture
-async def api() -> AsyncIterator[EmbeddedApi]:
-    api = EmbeddedApi(namespaces=("hub",))
-    await api.start()
-    yield api
-    await api.stop()
-
-
-@pytest.fixture
-async def kube(api: EmbeddedApi) -> AsyncIterator[Kube]:
-    kube = Kube("hub", api.kubeconfig("hub"))
-    yield kube
-    await kube.close()
 
 
 RETRY_AFTER: list[tuple[dict[str, str], object, float]] = [
