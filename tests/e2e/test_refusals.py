@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jupyterhub
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -16,6 +17,7 @@ from playwright.async_api import expect
 
 from tests.e2e.conftest import Hub, Person, assert_accessible
 from workspace_managers.devcluster.demo import Demo
+from workspace_managers.hub.spawner import CANCEL_VERSION
 from workspace_managers.kube.client import Kube
 
 API = "embedded"  # whose faults these tests use
@@ -240,6 +242,26 @@ async def test_progress_and_failed_start_say_what_to_do(person: Make, hub: Hub) 
     await alice.page.goto(alice.page.url.split("/hub/")[0] + "/hub/spawn-pending/alice")
     await alice.shot("failed-start-page")
     await assert_accessible(alice)
+
+
+async def test_start_can_be_cancelled_on_its_page(person: Make, hub: Hub) -> None:
+    """F2: where the hub can interrupt a start; the way home is in the bar at the top on every hub."""
+    await hub.grant("bob", "never-up", image="example/silent:1", displayName="Never up")
+    bob = await person("bob")
+    await bob.page.locator('input[name="profile"][value="never-up"]').check(force=True)
+    await bob.page.get_by_role("button", name="Start").click()
+    await bob.page.wait_for_url("**/spawn-pending/**")
+    cancel = bob.page.get_by_role("button", name="Cancel the start")
+    if jupyterhub.version_info[:2] < CANCEL_VERSION:
+        await expect(cancel).to_have_count(0)
+        return
+    await bob.shot("cancel")
+    await cancel.click()
+    await bob.page.wait_for_url("**/hub/spawn/bob")
+    await hub.wait("bob", lambda server: not server)
+    async with asyncio.timeout(60):
+        while any("bob" in name for name in await hub.pods()):  # noqa: ASYNC110 - nothing tells
+            await asyncio.sleep(0.2)
 
 
 async def test_nothing_of_the_last_workspace_is_left(hub: Hub) -> None:

@@ -11,12 +11,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import jupyterhub
 import pytest
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 from jupyterhub._data import DATA_FILES_PATH
 
 from workspace_managers.errors import NO_DATA_LOST, AccessDenied, BackendUnavailable
 from workspace_managers.forms import Card, Form
+from workspace_managers.hub.spawner import WorkspaceSpawner
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 NAMES = sorted(path.name for path in TEMPLATES.glob("*.html"))
@@ -348,7 +350,7 @@ HUB = Environment(
 
 
 def hub_page(template: str, /, **variables: object) -> Page:
-    spawner = SimpleNamespace(name="", options_form="", user_options={"profile": "cardio-outcomes"})
+    spawner = SimpleNamespace(name="", options_form="", user_options={"profile": "cardio-outcomes"}, cancellable=False)
     user = SimpleNamespace(name="carol", escaped_name="carol", json_escaped_name="carol", spawner=spawner)
     common = {
         "base_url": "/hub/",
@@ -446,9 +448,20 @@ def test_f2_progress_has_a_name_and_says_its_steps() -> None:
     assert page.html.count("new EventSource(") == 1  # the hub's own script is replaced
 
 
+@pytest.mark.parametrize(("version", "offered"), [((4, 0, 2), False), ((5, 3, 9), False), ((5, 4, 0), True)], ids=str)
+def test_f2_start_can_be_cancelled_where_the_hub_can_interrupt_it(
+    version: tuple[int, ...], offered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Home is a click away in any case: it is in the bar at the top."""
+    monkeypatch.setattr(jupyterhub, "version_info", version)
+    spawner = WorkspaceSpawner.__new__(WorkspaceSpawner)  # without a client of the API, which a page has no need of
+    page = hub_page("spawn_pending.html", progress_url="/progress", spawner=spawner)
+    assert [button.text for button in page.all("button", id="stop-server-btn")] == ["Cancel the start"] * offered
+
+
 @pytest.mark.parametrize("options", [None, {}, {"profile": ["x"]}, {"profile": HOSTILE}], ids=repr)
 def test_f1_progress_page_with_any_choice(options: object) -> None:
-    spawner = SimpleNamespace(name='a"</script>b', user_options=options)
+    spawner = SimpleNamespace(name='a"</script>b', user_options=options, cancellable=True)
     page = hub_page("spawn_pending.html", progress_url='/"</script><img>', spawner=spawner)
     assert [image.attributes["alt"] for image in page.all("img")] == ["JupyterHub logo"]
     assert page.one("a", id="wm-back").attributes["href"] == "/hub/spawn/carol/a%22%3C/script%3Eb"

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any, ClassVar
 
+import jupyterhub
 from kubernetes_asyncio.client import V1DeleteOptions, V1Pod, V1Preconditions
 from kubernetes_asyncio.client.exceptions import ApiException
 from kubespawner import KubeSpawner
@@ -41,6 +42,8 @@ LATE_SECONDS = 75.0
 """How long a pod whose creation was not answered may still come up: an API server ends a request after a minute."""
 LOOK_SECONDS = 2.0
 """Between two looks for such a pod."""
+CANCEL_VERSION = (5, 4)
+"""From this JupyterHub on a start can be interrupted; earlier ones answer 400 to it."""
 _MARGIN = 0.1
 _MARGIN_SECONDS = 1.0
 
@@ -108,6 +111,11 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         """Claims of KubeSpawner's own are neither made nor deleted, whatever was set since (rule S1)."""
         self.storage_pvc_ensure = False
         self.delete_pvc = False
+
+    @property
+    def cancellable(self) -> bool:
+        """Whether this hub can stop a server that is still starting, for its page."""
+        return bool(jupyterhub.version_info[:2] >= CANCEL_VERSION)
 
     async def get_options_form(self) -> str:
         """The form to choose from, whatever ``options_form`` and ``profile_list`` say."""
