@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from workspace_managers import HOME, SHARED_CLAIM, User, Volume, Workspace, WorkspaceManager
+from workspace_managers import HOME, SHARED_CLAIM, User, Volume, Workspace, WorkspaceManager, engine
 
 TODAY = date(2026, 6, 15)
 
@@ -75,4 +75,6 @@ async def start(
     async def make_pod(_grant: Workspace) -> dict[str, Any]:
         return pod() if hubs is None else hubs
 
-    return dict((await manager.provision(user, name, make_pod)).pod)
+    provision = await manager.provision(user, name, make_pod)
+    await engine.provisioned(manager, user, provision)
+    return dict(provision.pod)

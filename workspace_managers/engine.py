@@ -62,12 +62,14 @@ class Provision:
 
     Attributes:
         grant: What the backend confirmed, and all that the pod was made from.
+        volumes: What the pod mounts.
         pod: The pod to create, as the API's JSON.
         removed: Name and kind of each volume that was taken off it (rule S1).
         confirmed_at: When the grant was last confirmed, in seconds of the monotonic clock.
     """
 
     grant: Workspace
+    volumes: tuple[Volume, ...]
     pod: Mapping[str, Any]
     removed: tuple[tuple[str, str], ...]
     confirmed_at: float
@@ -140,11 +142,13 @@ async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod)
             grant = await confirm(plugin, user, name)
             if not same_terms(before, grant):
                 continue
-        try:
-            await _ask(plugin, "provisioned", plugin.provisioned(user, grant, volumes))
-        except WorkspaceManagerError as error:
-            plugin.context.log.warning("The status of workspace %s was not written: %s", quote(grant.name), error)
-        return Provision(grant=grant, pod=rebuilt.pod, removed=rebuilt.removed, confirmed_at=confirmed_at)
+        return Provision(
+            grant=grant,
+            volumes=tuple(volumes),
+            pod=rebuilt.pod,
+            removed=rebuilt.removed,
+            confirmed_at=confirmed_at,
+        )
     raise BackendUnavailable(f"the workspace {quote(name)} was changed {ROUNDS} times while its server was made ready")
 
 
@@ -164,6 +168,15 @@ async def confirm_again(plugin: Plugin, user: User, provision: Provision) -> Pro
             "the next start goes by what it says now"
         )
     return replace(provision, confirmed_at=asked_at)
+
+
+async def provisioned(plugin: Plugin, user: User, provision: Provision) -> None:
+    """Let the plugin note that the server runs, so that its storage is bound and mounted; a failure is logged."""
+    name = provision.grant.name
+    try:
+        await _ask(plugin, "provisioned", plugin.provisioned(user, provision.grant, provision.volumes))
+    except WorkspaceManagerError as error:
+        plugin.context.log.warning("The status of workspace %s was not written: %s", quote(name), error)
 
 
 def _may_be_missing(plugin: Plugin, user: User) -> bool:

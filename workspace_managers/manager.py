@@ -72,9 +72,9 @@ class WorkspaceManager(ABC):
         return access.require_open(user, name, await self.list_workspaces(user), self.context.today())
 
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None:  # noqa: B027 - optional on purpose
-        """Called when the claims are there and the pod is about to start, to write a status back.
+        """Called once the pod is ready, so that the volumes are bound and mounted, to write a status back.
 
-        Override it where the backend keeps one. Its failure is logged and never stops a start.
+        Override it where the backend keeps one. It runs beside the start; its failure is logged and ends nothing.
         """
 
     async def naming(self, claim: str) -> Collection[str] | None:

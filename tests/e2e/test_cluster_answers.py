@@ -86,6 +86,26 @@ async def test_refused_pod_is_a_sentence_and_an_outcome(  # noqa: PLR0917 - fixt
     assert "Nothing that you have saved is lost." in answer["message"]
     assert audit(demo, "quentin")[-1]["outcome"] == outcome
     assert "jupyter-quentin" not in await hub.pods()
+    assert "status" not in await hub.workspace("refused")
+
+
+async def test_workspace_is_provisioned_once_its_server_has_its_storage(hub: Hub) -> None:
+    """A pod that is never ready may still wait for its volumes; what is ready has them mounted."""
+    await hub.grant("petra", "waits", image="example/fails:1")
+    await hub.grant("petra", "opens")
+    await hub.call("POST", "/users/petra")
+    status, answer = await hub.call("POST", "/users/petra/server", {"profile": "waits"})
+    if status == 202:
+        await hub.wait("petra", lambda server: not server)
+    else:
+        assert status == 503, answer
+    assert "status" not in await hub.workspace("waits")
+    status, answer = await hub.start("petra", {"profile": "opens"})
+    assert status in (201, 202), answer
+    async with asyncio.timeout(START_SECONDS):
+        while (await hub.workspace("opens")).get("status", {}).get("statusText") != "Provisioned":  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    await hub.stop("petra")
 
 
 async def test_fifty_refused_starts_leave_the_hub_to_others(hub: Hub, demo: Demo) -> None:

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from datetime import date, datetime
 from typing import Any
 
+from .. import engine
 from ..engine import Lifecycle, MakePod
 from ..errors import AccessDenied, BackendUnavailable
 from ..forms import Form
@@ -133,7 +134,10 @@ class Stage:
 
     async def start(self, identity: str | User, workspace: str) -> dict[str, Any]:
         """The pod of a user's start of a workspace."""
-        return dict((await self.manager.provision(self._user(identity), workspace, fixed(hub_pod()))).pod)
+        user = self._user(identity)
+        provision = await self.manager.provision(user, workspace, fixed(hub_pod()))
+        await engine.provisioned(self.manager, user, provision)
+        return dict(provision.pod)
 
     async def starts(self, identity: str | User, workspace: str, now: datetime | None = None) -> bool:
         """Whether a start is let through (True) or denied (False), which the form must say as well."""

@@ -161,6 +161,9 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
             raise
         finally:
             self.modify_pod_hook = hook
+        if attempt.user is not None and attempt.provision is not None:
+            manager = self.workspace_service.manager
+            self.workspace_service.run(engine.provisioned(manager, attempt.user, attempt.provision))
         self._expect_answer(attempt)
         return url
 
