@@ -34,9 +34,9 @@ def quantity_value(quantity: object) -> Decimal:
     return _parsed(text)
 
 
+# Workspaces ask for the same few amounts over and over: here, and in words below.
 @lru_cache(maxsize=1024)
 def _parsed(text: str) -> Decimal:
-    # Workspaces ask for the same few amounts over and over.
     return Decimal(parse_quantity(text))
 
 
@@ -50,12 +50,14 @@ def octets(quantity: object) -> int:
     return int(quantity_value(quantity).to_integral_value(rounding=ROUND_CEILING))
 
 
+@lru_cache(maxsize=1024, typed=True)
 def cores_in_words(quantity: object) -> str:
     """``500m`` as "0.5 cores", 1 as "1 core"."""
     value = quantity_value(quantity).normalize()
     return f"{value:f} core" if value == 1 else f"{value:f} cores"
 
 
+@lru_cache(maxsize=1024, typed=True)
 def memory_in_words(quantity: object) -> str:
     """Memory in the unit in which it was written: ``1.5Gi`` as "1.5 GiB", ``1500M`` as "1500 MB".
 
