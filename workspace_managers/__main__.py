@@ -22,6 +22,7 @@ from . import registry
 from .errors import ConfigurationError, WorkspaceManagerError, quote
 from .manager import WorkspaceManager
 from .settings import MANAGER, VARIABLES, Settings, chosen_manager
+from .tasks import in_time
 
 DISTRIBUTION = "jupyterhub-workspace-managers"
 ANSWER_SECONDS = 30.0
@@ -248,26 +249,25 @@ async def _asked(manager: WorkspaceManager, seconds: float) -> list[str]:
     """What the plugin's own ``problems`` says, its failures told as problems too."""
     found: list[str] = []
     try:
-        done, _ = await _in_time(found, "start", manager.start(), seconds)
+        done, _ = await _answered(found, "start", manager.start(), seconds)
         if done:
-            done, answer = await _in_time(found, "problems", manager.problems(), seconds)
+            done, answer = await _answered(found, "problems", manager.problems(), seconds)
             found += _sentences(answer) if done else ()
     finally:
-        await _in_time(found, "close", manager.close(), manager.context.timeouts.close)
+        await _answered(found, "close", manager.close(), manager.context.timeouts.close)
         await manager.context.kube.close()
     return found
 
 
-async def _in_time(found: list[str], what: str, answer: Awaitable[object], seconds: float) -> tuple[bool, object]:
+async def _answered(found: list[str], what: str, answer: Awaitable[object], seconds: float) -> tuple[bool, object]:
     """Whether the plugin answered in time, and its answer; what kept it from doing so goes to ``found``."""
     try:
-        async with asyncio.timeout(seconds):
-            return True, await answer
+        return True, await in_time(answer, seconds)
     except WorkspaceManagerError as error:
         found.append(f"{what} failed: {error}")
     except TimeoutError:
         found.append(f"{what} did not end within {seconds:g} s")
-    except (Exception, SystemExit) as error:
+    except Exception as error:
         found.append(f"{what} failed: {type(error).__name__}: {quote(str(error))}")
     return False, None
 

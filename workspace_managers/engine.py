@@ -30,7 +30,7 @@ from .errors import (
 )
 from .kube.claims import ensure_claims
 from .models import User, Volume, Workspace
-from .tasks import being_cancelled
+from .tasks import in_time
 
 ROUNDS = 3
 """How often a start begins again because the workspace was changed while its claims were made."""
@@ -233,9 +233,8 @@ class Lifecycle:
 
     async def _close_plugin(self) -> None:
         try:
-            async with asyncio.timeout(self._plugin.context.timeouts.close):
-                await self._plugin.close()
-        except (Exception, SystemExit) as error:
+            await in_time(self._plugin.close(), self._plugin.context.timeouts.close)
+        except Exception as error:
             self._plugin.context.log.warning(
                 "%s did not close: %s: %s", type(self._plugin).__qualname__, type(error).__name__, quote(str(error))
             )
@@ -269,15 +268,12 @@ async def _named_by(plugin: Plugin, claim: str) -> Collection[str] | None:
 async def _ask(plugin: Plugin, method: str, answer: Awaitable[T]) -> T:
     seconds = plugin.context.timeouts.answer
     try:
-        async with asyncio.timeout(seconds):
-            return await answer
+        return await in_time(answer, seconds)
     except WorkspaceManagerError:
         raise
     except TimeoutError as error:
         raise BackendUnavailable(f"{type(plugin).__qualname__}.{method} did not answer within {seconds:g} s") from error
-    except (Exception, SystemExit, asyncio.CancelledError) as error:
-        if isinstance(error, asyncio.CancelledError) and being_cancelled():
-            raise  # It is the question that was cancelled, not something that the plugin waited for.
+    except Exception as error:
         raise BackendUnavailable(
             f"{type(plugin).__qualname__}.{method} failed: {type(error).__name__}: {quote(str(error))}"
         ) from error

@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import checks
 from .checks import ACCESS_MODES, access_modes_problem
 from .errors import ConfigurationError, quote
 from .names import is_name
 from .policy import LISTS, STRICT, Policy, read_policy
-from .quantities import quantity_value
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -48,12 +48,8 @@ def _access_modes(text: str) -> tuple[str, ...]:
 
 
 def _capacity(text: str) -> str:
-    try:
-        size = quantity_value(text)
-    except ValueError:
-        raise ValueError("is no Kubernetes quantity") from None
-    if size < 1:
-        raise ValueError("is less than one byte")
+    if checks.capacity(text) is not None:
+        raise ValueError("is no size of a claim")
     return text
 
 
@@ -167,7 +163,7 @@ VARIABLES: tuple[Variable, ...] = (
         "DEFAULT_STORAGE_CAPACITY",
         "capacity",
         "Size of a new claim whose workspace names none, as a Kubernetes quantity.",
-        "a number above zero with a Kubernetes unit, such as 10Gi, 500Mi or 10G (10GB is not one)",
+        "a number above zero and below 8Ei with a Kubernetes unit, such as 10Gi, 500Mi or 10G (10GB is not one)",
         "10Gi",
         _capacity,
     ),

@@ -7,9 +7,11 @@ when one fails, and a call that goes on by itself may open what its caller close
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
+
+from .errors import quote
 
 T = TypeVar("T")
 
@@ -36,6 +38,23 @@ def being_cancelled() -> bool:
     """
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+async def in_time(call: Awaitable[T], seconds: float) -> T:
+    """Await a plugin, which may hang, raise anything, or let a cancellation escape that nobody asked for.
+
+    Raises:
+        TimeoutError: It did not end within so many seconds.
+        RuntimeError: It raised ``SystemExit``, or a ``CancelledError`` though nobody cancels the current task.
+        Exception: Whatever else it raised.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except (SystemExit, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and being_cancelled():
+            raise
+        raise RuntimeError(f"{type(error).__name__} {quote(str(error))}") from error
 
 
 @asynccontextmanager

@@ -212,6 +212,14 @@ def test_check_asks_the_plugin_nothing(install: Install, monkeypatch: pytest.Mon
         pytest.param("hangs", ["problems did not end within 0.1 s"], id="hangs"),
         pytest.param("raises", ["problems failed: LookupError: 'no key\\nof that name'"], id="raises"),
         pytest.param(
+            "leaks",
+            [
+                "problems failed: RuntimeError: \"CancelledError ''\"",
+                "close failed: RuntimeError: \"CancelledError ''\"",
+            ],
+            id="stray-cancellation",
+        ),
+        pytest.param(
             "mumbles",
             ["problems answered with \"'all is lost'\"; expected: a sequence of sentences"],
             id="not-a-sequence",

@@ -426,6 +426,21 @@ async def test_close_ends_an_attempt_that_is_under_way(starting: Starting) -> No
     assert starting.calls.count("close") >= 1
 
 
+@pytest.mark.parametrize("failure", [KeyError("x"), SystemExit(3), asyncio.CancelledError()], ids=repr)
+async def test_close_that_fails_ends_nothing(
+    starting: Starting, failure: BaseException, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The hub that closes the plugin goes on to end in its own way."""
+
+    async def fails() -> None:
+        raise failure
+
+    monkeypatch.setattr(starting, "close", fails)
+    await engine.Lifecycle(starting).close()
+    assert "did not close: " in caplog.text
+    assert type(failure).__name__ in caplog.text
+
+
 async def test_stray_cancellation_inside_a_plugin_is_no_answer(plugin: Plugin) -> None:
     """A4: nobody has cancelled the question."""
 

@@ -43,6 +43,7 @@ def test_l1_installed_tells_name_distribution_version_and_object_without_importi
         ("falsy", "workspace-manager-odd", "1.0", "wm_odd:Falsy"),
         ("hangs", "workspace-manager-odd", "1.0", "wm_odd:Hangs"),
         ("interrupted", "workspace-manager-odd", "1.0", "wm_odd:Interrupted"),
+        ("leaks", "workspace-manager-odd", "1.0", "wm_odd:Leaks"),
         ("mumbles", "workspace-manager-odd", "1.0", "wm_odd:Mumbles"),
         ("raises", "workspace-manager-odd", "1.0", "wm_odd:Raises"),
         ("sick", "workspace-manager-odd", "1.0", "wm_odd:Sick"),

@@ -80,6 +80,19 @@ class Raises(Odd):
         raise LookupError("no key\nof that name")
 
 
+class Leaks(Odd):
+    """Uses a library that cancels what nobody has cancelled."""
+
+    async def problems(self) -> Sequence[str]:
+        """Let it escape."""
+        raise asyncio.CancelledError
+
+    async def close(self) -> None:
+        """Leave a trace, and let it escape."""
+        await super().close()
+        raise asyncio.CancelledError
+
+
 class Mumbles(Odd):
     """Answers with one text instead of a sequence of them."""
 
