@@ -8,8 +8,10 @@ SHELL := /bin/bash
 named = $(if $(filter command,$(origin $1)),$($1))
 option = $(if $(call named,$1),$2 '$(call named,$1)')
 API_NAMED := $(or $(call named,API),embedded)
-$(if $(filter-out embedded server,$(API_NAMED)),$(error API is '$(API_NAMED)'; it can be embedded or server))
-SERVER := $(if $(filter server,$(API_NAMED)),$(if $(call named,KUBECONFIG),,apiserver))
+$(if $(filter-out embedded server cluster,$(API_NAMED)),$(error API is '$(API_NAMED)'; it can be embedded, server or cluster))
+SERVER := $(if $(filter server cluster,$(API_NAMED)),$(if $(call named,KUBECONFIG),,apiserver))
+SERVER += $(if $(filter cluster,$(API_NAMED)),system cluster)
+SERVER := $(strip $(SERVER))
 
 PORT ?= 8000
 STATE ?= .demo
@@ -46,7 +48,7 @@ help: ## This list
 
 .PHONY: demo
 demo: $(VENV)/.demo-installed $(SERVER) ## A hub to sign in to, on an embedded cluster (PORT=9000 moves it, API=server is a real one)
-	@exec $(VENV)/bin/$(if $(SERVER),python -m tests.apiserver.demo,workspace-managers demo) \
+	@exec $(VENV)/bin/$(if $(SERVER),python -m tests.apiserver.demo --api $(API_NAMED),workspace-managers demo) \
 		--port $(PORT) --state $(STATE) $(call option,KUBECONFIG,--kubeconfig) \
 		$(call option,NAMESPACE,--namespace) $(call option,NODE,--node) $(call option,HUB_HOST,--hub-host)
 
@@ -91,11 +93,20 @@ test-contract-server: apiserver $(INSTALLED) ## The contract on the real API ser
 
 .PHONY: apiserver
 apiserver: ## Build etcd and kube-apiserver for the tests, once (some minutes); prints their folder
-	@$(timed) tests/apiserver/build
+	@$(timed) tests/programs/build
 
 .PHONY: test-apiserver
 test-apiserver: $(if $(call named,KUBECONFIG),,apiserver) $(VENV)/.test-installed ## The real API server, and the embedded one held to it
 	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(VENV)/bin/python -m pytest -rfEs tests/apiserver
+
+.PHONY: cluster
+cluster: apiserver ## Build the programs of a whole cluster for the tests, once (some minutes); prints their folder
+	@$(timed) tests/programs/build cluster
+
+.PHONY: test-cluster
+test-cluster: system $(if $(call named,KUBECONFIG),,cluster) $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's story on it, on all stacks
+	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(VENV)/bin/python -m pytest -rfEs tests/cluster
+	$(if $(call named,KUBECONFIG),,$(foreach stack,$(STACKS),$(timed) $(call python,$(stack)) -m pytest tests/e2e/test_story.py --api=cluster -k files_stay &&) true)
 
 .PHONY: test-bench
 test-bench: apiserver $(VENV)/.test-installed ## A small run of the benchmark; no time is judged

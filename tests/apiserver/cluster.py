@@ -36,7 +36,7 @@ from workspace_managers.devcluster.guest import furnish
 from workspace_managers.errors import BackendUnavailable
 from workspace_managers.kube.client import Kube
 
-BUILD = Path(__file__).with_name("build")
+BUILD = Path(__file__).parents[1] / "programs" / "build"
 CHART = Path(__file__).with_name("chart.yaml")
 RBAC = Path(__file__).parents[2] / "image" / "rbac.yaml"
 HOST = "127.0.0.1"
@@ -88,14 +88,17 @@ class Refused(Exception):
         self.answer = answer
 
 
-async def find_programs() -> Path:
-    """The folder of kube-apiserver and etcd, as the script `build` finds it; nothing is built.
+async def find_programs(what: str = "apiserver") -> Path:
+    """The folder of Kubernetes' programs, as the script `build` finds it; nothing is built.
+
+    Args:
+        what: `apiserver`, which is etcd too, or `cluster`, which is what a cluster needs beside those two.
 
     Raises:
         ClusterError: They are not there; the message is the script's one sentence.
     """
     found = await asyncio.create_subprocess_exec(
-        str(BUILD), "--find", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        str(BUILD), "--find", what, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     output, said = await found.communicate()
     if found.returncode:
@@ -109,7 +112,10 @@ class Cluster:
     Attributes:
         namespace: It, made when the context starts; `kubeconfig` and `service_account_token` take it by default.
         url: Where the server is, from the start of the context on.
+        hub_host: The address of this machine for the cluster's pods; empty where it runs none.
     """
+
+    hub_host = ""
 
     def __init__(self, namespace: str) -> None:
         self.namespace = namespace
@@ -257,6 +263,9 @@ class RealCluster(Cluster):
         etcd_url: Where etcd is.
     """
 
+    address = HOST
+    """Where kube-apiserver listens."""
+
     def __init__(
         self, namespace: str = "jupyterhub", *, programs: Path | None = None, flags: Sequence[str] = ()
     ) -> None:
@@ -266,6 +275,7 @@ class RealCluster(Cluster):
         self.pids: list[int] = []
         self.etcd_url = ""
         self._programs = programs
+        self._inside: tuple[str, ...] = ()
         self._flags = flags
         self._command: list[str] = []
         self._log = Path()
@@ -302,12 +312,13 @@ class RealCluster(Cluster):
     # --- Life ---
 
     async def _start(self, programs: Path, stack: AsyncExitStack) -> None:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="apiserver-")))
+        folder = self._new_folder(stack)
         self.audit_log = folder / "audit.log"
         self.pids = []
         etcd_port, port = free_ports(2)
-        self.etcd_url, self.url = f"http://{HOST}:{etcd_port}", f"https://{HOST}:{port}"
-        self._server = {"server": self.url, "certificate-authority-data": _encoded(self._write_files(folder))}
+        self.etcd_url, self.url = f"http://{HOST}:{etcd_port}", f"https://{self.address}:{port}"
+        certificate = self._write_files(folder)
+        self._server = {"server": self.url, "certificate-authority-data": _encoded(certificate)}
         self._administrator = {"token": self.token}
         await self._open(stack, self.tls(), {"Authorization": f"Bearer {self.token}"})
         etcd = [
@@ -321,23 +332,19 @@ class RealCluster(Cluster):
         processes = [await self._run([str(programs / "etcd"), *etcd], folder / "etcd.log", stack)]
         server = [
             f"--etcd-servers={self.etcd_url}",
-            f"--bind-address={HOST}",
+            f"--bind-address={self.address}",
             f"--secure-port={port}",
             f"--tls-cert-file={folder / 'tls.crt'}",
             f"--tls-private-key-file={folder / 'tls.key'}",
-            "--authorization-mode=RBAC",
+            "--allow-privileged=true",  # as the chart's init container is
             f"--token-auth-file={folder / 'tokens.csv'}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-signing-key-file={folder / 'accounts.key'}",
             f"--service-account-key-file={folder / 'accounts.key'}",
-            "--service-cluster-ip-range=10.0.0.0/24",
-            # For want of a controller manager: the first would refuse every pod, as nobody makes the account `default`
-            # of a new namespace; of what the second adds to claims nobody would take off the finalizer again.
-            "--disable-admission-plugins=ServiceAccount,StorageObjectInUseProtection",
             f"--audit-policy-file={folder / 'audit.json'}",
             f"--audit-log-path={self.audit_log}",
         ]
-        self._command = [str(programs / "kube-apiserver"), *server, *self._flags]
+        self._command = [str(programs / "kube-apiserver"), *server, *self._server_flags(folder), *self._flags]
         self._log = log = folder / "kube-apiserver.log"
         self._process = await self._run(self._command, log, stack)
         processes.append(self._process)
@@ -353,15 +360,38 @@ class RealCluster(Cluster):
             message = f"kube-apiserver is not ready after {START_SECONDS:.0f} seconds:\n{_last_lines(log)}"
             raise ClusterError(message) from None
 
+    def _new_folder(self, stack: AsyncExitStack) -> Path:
+        """Where everything is that both programs write; it goes with the stack."""
+        return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="apiserver-")))
+
+    def _server_flags(self, folder: Path) -> list[str]:
+        """Those of kube-apiserver that are about what runs beside it: here nothing, in a whole cluster all."""
+        del folder
+        return [
+            "--authorization-mode=RBAC",
+            "--service-cluster-ip-range=10.0.0.0/24",
+            # For want of a controller manager: the first would refuse every pod, as nobody makes the account `default`
+            # of a new namespace; of what the second adds to claims nobody would take off the finalizer again.
+            "--disable-admission-plugins=ServiceAccount,StorageObjectInUseProtection",
+        ]
+
+    def _server_names(self) -> list[x509.GeneralName]:
+        """What the server's certificate holds for."""
+        return [x509.IPAddress(ipaddress.ip_address(self.address))]
+
+    def _accounts(self) -> list[str]:
+        """Who may sign in with a token that is known beforehand, as lines of `--token-auth-file`."""
+        return [f"{self.token},administrator,administrator,system:masters"]
+
     def _write_files(self, folder: Path) -> bytes:
         """Write what the server reads; returns its certificate."""
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate(key)
+        certificate = certificate_of(key, self._server_names())
         files = {
             "tls.crt": certificate,
-            "tls.key": _pem(key),
-            "accounts.key": _pem(ec.generate_private_key(ec.SECP256R1())),
-            "tokens.csv": f"{self.token},administrator,administrator,system:masters\n".encode(),
+            "tls.key": pem(key),
+            "accounts.key": pem(ec.generate_private_key(ec.SECP256R1())),
+            "tokens.csv": "".join(f"{line}\n" for line in self._accounts()).encode(),
             "audit.json": json.dumps(_AUDIT_POLICY).encode(),
         }
         for name, content in files.items():
@@ -371,7 +401,7 @@ class RealCluster(Cluster):
     async def _run(self, command: list[str], log: Path, stack: AsyncExitStack) -> asyncio.subprocess.Process:
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-ISc", _LAUNCH, str(os.getpid()), *command),
+                *(sys.executable, "-ISc", _LAUNCH, str(os.getpid()), *self._inside, *command),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -451,13 +481,18 @@ class GivenCluster(Cluster):
             self._administrator["client-key-data"] = _encoded(Path(settings.key_file).read_bytes())
 
 
-def cluster_of_tests() -> RealCluster | GivenCluster:
-    """The cluster that `TEST_KUBECONFIG` gives, else a kube-apiserver of our own.
+def cluster_given() -> GivenCluster | None:
+    """The cluster that `TEST_KUBECONFIG` gives, if it is set.
 
     Not `KUBECONFIG`, which names whatever cluster its developer works on.
     """
     given = os.environ.get("TEST_KUBECONFIG")
-    return GivenCluster(Path(given)) if given else RealCluster()
+    return GivenCluster(Path(given)) if given else None
+
+
+def cluster_of_tests() -> RealCluster | GivenCluster:
+    """The cluster that is given, else a kube-apiserver of our own."""
+    return cluster_given() or RealCluster()
 
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
@@ -489,23 +524,23 @@ def _last_lines(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-10:])
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     # "EC PRIVATE KEY": the one form in which the server reads the key of service accounts too.
     form = serialization.PrivateFormat.TraditionalOpenSSL
     return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
-def _certificate(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A server's certificate for the loopback address, its own authority, good for a week."""
+def certificate_of(key: ec.EllipticCurvePrivateKey, names: Sequence[x509.GeneralName]) -> bytes:
+    """A certificate for these names, its own authority, good for a week."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kube-apiserver of a test")])
     now = datetime.datetime.now(datetime.UTC)
     usage = dict.fromkeys(("content_commitment", "data_encipherment", "key_agreement", "crl_sign"), False)
     usage |= {"encipher_only": False, "decipher_only": False, "key_encipherment": False}
     extensions: list[tuple[x509.ExtensionType, bool]] = [
-        (x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(HOST))]), False),
+        (x509.SubjectAlternativeName(names), False),
         (x509.BasicConstraints(ca=True, path_length=0), True),
         (x509.KeyUsage(digital_signature=True, key_cert_sign=True, **usage), True),
-        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False),
+        (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), False),
         (x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False),
         (x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key()), False),
     ]

@@ -1,6 +1,7 @@
 """``make demo API=server``: the demo as the guest of a real kube-apiserver, its hub with the roles that a hub has.
 
-Always true here: the API server holds nothing from run to run, whereas the files of claims stay in the state.
+The API server holds nothing from run to run, whereas the files of claims stay in the state. With ``API=cluster`` a
+whole cluster runs the servers, as pods with mounted volumes, and all of it goes when the demo stops.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from tests.apiserver.cluster import ClusterError, GivenCluster, RealCluster
+from tests.cluster import servers
 from workspace_managers.devcluster.demo import Cluster, run, without_proxy
 
 
@@ -22,13 +24,13 @@ async def prepared(cluster: RealCluster | GivenCluster, folder: Path) -> Cluster
     """The cluster as a demo takes it: the demo is its administrator, and the hub has the roles that a hub has."""
     for name, token in (("kubeconfig", None), ("hub", await cluster.hub_token())):
         (folder / name).write_text(json.dumps(cluster.kubeconfig(token=token)))
-    return Cluster(folder / "kubeconfig", cluster.namespace, hub_kubeconfig=folder / "hub")
+    return Cluster(folder / "kubeconfig", cluster.namespace, hub_host=cluster.hub_host, hub_kubeconfig=folder / "hub")
 
 
-async def serve(port: int, state: Path) -> int:
+async def serve(port: int, state: Path, api: str) -> int:
     with tempfile.TemporaryDirectory(prefix="demo-") as folder:
         try:
-            async with RealCluster() as cluster:
+            async with servers.cluster_of_tests() if api == "cluster" else RealCluster() as cluster:
                 return await run(port, state, cluster=await prepared(cluster, Path(folder)))
         except ClusterError as error:
             sys.stdout.write(f"{error}\n")
@@ -37,9 +39,10 @@ async def serve(port: int, state: Path) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.apiserver.demo")
+    parser.add_argument("--api", choices=("server", "cluster"), default="server")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--state", type=Path, default=Path(".demo"))
     parsed = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     os.environ |= without_proxy(os.environ)
-    sys.exit(asyncio.run(serve(parsed.port, parsed.state)))
+    sys.exit(asyncio.run(serve(parsed.port, parsed.state, parsed.api)))

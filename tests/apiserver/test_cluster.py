@@ -202,4 +202,4 @@ async def test_missing_programs_are_one_sentence(tmp_path: Path, go: bool) -> No
 async def test_assets_folder_without_the_programs_is_one_sentence(tmp_path: Path) -> None:
     code, said = await build(PATH=os.environ["PATH"], HOME=str(tmp_path), KUBEBUILDER_ASSETS=str(tmp_path))
     assert (code, said.count("\n")) == (1, 1), said
-    assert said.startswith(f"KUBEBUILDER_ASSETS is '{tmp_path}', which must hold the programs kube-apiserver and etcd")
+    assert said.startswith(f"KUBEBUILDER_ASSETS is '{tmp_path}', which must hold kube-apiserver and etcd (")

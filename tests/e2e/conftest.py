@@ -1,7 +1,8 @@
 """One demo for all end-to-end tests of a file: an API server, the node and a real hub; and a real browser.
 
-Always true here: with ``--api=server`` the API is the real one, and the hub there has the roles of the Helm chart and
-of `image/rbac.yaml`, and no more; a file that needs the embedded one's faults says so by its `API`.
+With ``--api=server`` the API is the real one, and with ``--api=cluster`` a whole cluster runs the servers; the hub has
+the roles of the Helm chart and of `image/rbac.yaml` there, and no more. A file that needs the embedded one's faults
+says so by its `API`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from tests.apiserver.cluster import ClusterError, GivenCluster, RealCluster, cluster_of_tests
 from tests.apiserver.demo import prepared
+from tests.cluster import servers
 from workspace_managers.devcluster import demo as demo_module
 from workspace_managers.devcluster.demo import Demo
 from workspace_managers.kube.client import ApiError, Kube
@@ -46,16 +48,17 @@ listening = socket.create_server((sys.argv[1], int(sys.argv[2])))
 while True:
     listening.accept()[0].close()
 """
-LIGHT = ("example/notebook:1.0", "example/first:1", "example/second:1")
 IMAGES = {
     "example/fails:1": [sys.executable, "-c", "raise SystemExit(3)"],
     "example/silent:1": [sys.executable, "-ISc", SILENT, "{ip}", "{port}"],
-    **{image: [sys.executable, "-ISc", SERVER, "{ip}", "{port}"] for image in LIGHT},
+    **{image: [sys.executable, "-ISc", SERVER, "{ip}", "{port}"] for image in servers.OF_TESTS},
 }
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--api", choices=("embedded", "server"), default="embedded", help="which API the hub is on")
+    parser.addoption(
+        "--api", choices=("embedded", "server", "cluster"), default="embedded", help="which API the hub is on"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -72,6 +75,10 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[RealCluster |
         yield None
         return
     try:
+        if request.config.getoption("--api") == "cluster":
+            async with servers.cluster_of_tests() as whole:
+                yield whole
+            return
         async with cluster_of_tests() as cluster:
             yield cluster
     except ClusterError as error:
@@ -227,6 +234,7 @@ class Person:
     async def sign_in(self) -> None:
         await self.page.goto(f"{self._demo.url}/hub/login")
         await self.page.get_by_label("Username").fill(self.name)
+        await self.page.get_by_label("Password").fill(self._demo.password)
         await self.page.locator("#login_submit").click()
         await self.page.wait_for_url("**/hub/**")
         await self.page.goto(f"{self._demo.url}/hub/spawn")

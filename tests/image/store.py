@@ -20,16 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.stacks import BASES, current
+from tests.stacks import BASES, STACKS, Stack, current
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "test-results" / "image" / str(current().chart)
 """What is left of a run for a person to look at."""
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jupyterhub-workspace-managers" / "image"
+SERVER = Path(__file__).parent / "server" / "Dockerfile"
 BUILD_SECONDS = 280
 _LAYERS = 200  # kept for the next run, which need not build them again
 _CONTEXT = "context-"
-_DEBIAN = ("bookworm", "--variant=essential", "--include=ca-certificates,libsqlite3-0,passwd,python3,python3-venv,tini")
+_INCLUDED = (
+    "--variant=essential",
+    "--include=ca-certificates,libsqlite3-0,libstdc++6,passwd,python3,python3-venv,tini",
+)
 _LEFT_OUT = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "locale", "man")]
 
 
@@ -48,6 +52,27 @@ class Image:
     @property
     def environ(self) -> dict[str, str]:
         return dict(entry.split("=", 1) for entry in self.config["Env"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Wheels:
+    """An image of Debian and Python packages.
+
+    Attributes:
+        kind: The first part of its tag.
+        dockerfile: Finds `debian.tar` and the folder `wheels`.
+        debian: The release.
+        python: The version of Python that it has.
+        pins: The files that say which packages there are.
+        wanted: Arguments for `pip download`.
+    """
+
+    kind: str
+    dockerfile: Path
+    debian: str
+    python: str
+    pins: tuple[Path, ...]
+    wanted: tuple[str, ...]
 
 
 class BuildFailed(Exception):
@@ -135,31 +160,73 @@ class Store:
         Args:
             packages: The list of what it has, named after the release.
         """
-        inputs = (packages.read_text(), (BASES / "Dockerfile").read_text(), _DEBIAN, _LEFT_OUT)
-        release = packages.stem
-        name = f"localhost/{release}:{hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]}"
+        wanted = ("--no-deps", "--requirement", str(packages))
+        return self._of_wheels(_Wheels(packages.stem, BASES / "Dockerfile", "bookworm", "3.11", (packages,), wanted))
+
+    def server(self, stack: Stack) -> Image:
+        """A person's server: JupyterLab, and jupyterhub-singleuser of a stack, built where the store does not have it.
+
+        All but JupyterHub is of the newest stack: no chart says what is in the images of workspaces.
+        """
+        others = STACKS[-1].file
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
+            pins = others.read_text().splitlines()
+            constraints.write("\n".join(pin for pin in pins if not pin.startswith("jupyterhub==")))
+            constraints.flush()
+            packages = (
+                "--only-binary=:all:",
+                "--constraint",
+                constraints.name,
+                f"jupyterhub=={stack.hub}",
+                "jupyterlab",
+            )
+            return self._of_wheels(
+                _Wheels(f"server-{stack.name}", SERVER, "trixie", "3.13", (stack.file, others), packages)
+            )
+
+    def archive(self, image: Image) -> Path:
+        """An image as a file, as `docker save` writes it, kept until the image is another."""
+        digest = json.loads(self._buildah("inspect", "--type", "image", image.name))["FromImageID"]
+        file = self._folder / f"{image.name.rpartition('/')[2].partition(':')[0]}-{digest[:16]}.tar"
+        if not file.exists():
+            for older in self._folder.glob(f"{file.stem.rpartition('-')[0]}-*.tar"):
+                older.unlink()
+            partial = file.with_suffix(".partial")
+            partial.unlink(missing_ok=True)
+            self._buildah("push", image.name, f"docker-archive:{partial}:{image.name}")
+            partial.rename(file)
+        return file
+
+    def _of_wheels(self, made_of: _Wheels) -> Image:
+        inputs = (
+            *(file.read_text() for file in (made_of.dockerfile, *made_of.pins)),
+            _INCLUDED,
+            _LEFT_OUT,
+            made_of.debian,
+        )
+        name = f"localhost/{made_of.kind}:{hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]}"
         there = self._buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
         if name not in there:
-            self._build_base(name, packages)
-            older = [other for other in there if other.startswith(f"localhost/{release}:")]
+            self._build_of_wheels(name, made_of)
+            older = [other for other in there if other.startswith(f"localhost/{made_of.kind}:")]
             if older:
                 self._buildah("rmi", "--force", *older)
         return self.image(name)
 
-    def _build_base(self, name: str, packages: Path) -> None:
+    def _build_of_wheels(self, name: str, made_of: _Wheels) -> None:
         pip = [sys.executable, "-m", "pip"]
         with tempfile.TemporaryDirectory(prefix=_CONTEXT, dir=self._folder) as folder:
             context = Path(folder)
-            self._run("mmdebstrap", *_DEBIAN[1:], *_LEFT_OUT, _DEBIAN[0], str(context / "debian.tar"))
+            self._run("mmdebstrap", *_INCLUDED, *_LEFT_OUT, made_of.debian, str(context / "debian.tar"))
             wheels = context / "wheels"
             # For the Python of that Debian, whichever runs this.
-            download = ["download", "--quiet", "--no-deps", "--python-version", "3.11", "--requirement", str(packages)]
+            download = ["download", "--quiet", "--python-version", made_of.python, *made_of.wanted]
             self._run(*pip, *download, "--dest", str(wheels))
             # One package has no wheel, and nothing to compile.
             for source in wheels.glob("*.tar.gz"):
                 self._run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(source))
                 source.unlink()
-            self.build_other(name, BASES / "Dockerfile", context)
+            self.build_other(name, made_of.dockerfile, context)
 
     @contextlib.contextmanager
     def root(self, image: Image) -> Iterator[Path]:

@@ -56,6 +56,8 @@ c.KubeSpawner.scheduler_name = demo["scheduler"]
 c.KubeSpawner.events_enabled = True
 c.KubeSpawner.default_url = "/lab"
 c.KubeSpawner.http_timeout = 60
+# As the Helm chart: a new volume is root's, and the servers are not.
+c.KubeSpawner.fs_gid = 100
 
 # As the Helm chart does with each file of its jupyterhub_config.d.
 for path in demo["config_files"]:
