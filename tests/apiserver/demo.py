@@ -24,7 +24,13 @@ async def prepared(cluster: RealCluster | GivenCluster, folder: Path) -> Cluster
     """The cluster as a demo takes it: the demo is its administrator, and the hub has the roles that a hub has."""
     for name, token in (("kubeconfig", None), ("hub", await cluster.hub_token())):
         (folder / name).write_text(json.dumps(cluster.kubeconfig(token=token)))
-    return Cluster(folder / "kubeconfig", cluster.namespace, hub_host=cluster.hub_host, hub_kubeconfig=folder / "hub")
+    return Cluster(
+        folder / "kubeconfig",
+        cluster.namespace,
+        hub_host=cluster.hub_host,
+        hub_kubeconfig=folder / "hub",
+        temporary=isinstance(cluster, RealCluster),
+    )
 
 
 async def serve(port: int, state: Path, api: str) -> int:

@@ -153,7 +153,10 @@ def test_welcome_tells_address_people_and_how_to_stop() -> None:
 
 
 def test_welcome_tells_the_password_where_the_hub_has_one() -> None:
-    lines = list(welcome("http://x", load_samples(), Path("s"), Path("k"), namespace="mine", password="a1b2"))
+    lines = list(
+        welcome("http://x", load_samples(), Path("s"), Path("k"), namespace="mine", password="a1b2", files_kept=False)
+    )
+    assert lines[-1] == "Stop:          Ctrl-C (nothing is kept)"
     assert "Sign in with a name and the password a1b2:" in lines
     assert "KUBECONFIG=k kubectl get analyticsworkspaces --namespace mine" in "\n".join(lines)
 

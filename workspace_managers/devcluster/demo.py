@@ -74,12 +74,19 @@ class Cluster:
         hub_host: An address of this machine at which the cluster's pods reach the hub, for the cluster's own nodes to
             run them; empty for the node of this machine.
         hub_kubeconfig: Who the hub is; None for the same as the demo.
+        temporary: Whether it goes when the demo stops.
     """
 
     kubeconfig: Path
     namespace: str
     hub_host: str = ""
     hub_kubeconfig: Path | None = None
+    temporary: bool = False
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether the files of claims outlive the demo: on this machine's node they are in the state."""
+        return not (self.temporary and self.hub_host)
 
 
 def _say(line: str) -> None:
@@ -315,8 +322,9 @@ async def run(
         await starting
         kubeconfig = cluster.kubeconfig if cluster else state / "kubeconfig"
         for line in welcome(
-            demo.url, load_samples(), state, kubeconfig, namespace=demo.namespace, password=demo.password
-        ):
+            demo.url, load_samples(), state, kubeconfig, namespace=demo.namespace, password=demo.password,
+            files_kept=cluster is None or cluster.keeps_files,
+        ):  # fmt: skip
             say(line)
         ended = asyncio.create_task(demo.hub_ended())
         await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -326,8 +334,11 @@ async def run(
             say("Stopping")
             ended.cancel()
         await demo.__aexit__()
-        say(f"Stopped. Files stay in {state}.")
-        if cluster is not None:
+        if cluster is None or cluster.keeps_files:
+            say(f"Stopped. Files stay in {state}.")
+        else:
+            say("Stopped. The cluster goes, and with it the files of its claims.")
+        if cluster is not None and not cluster.temporary:
             say(f"What it made on the cluster stays in the namespace {cluster.namespace}, its claims among them.")
         return 0 if told.is_set() else 1
     except DemoError as error:
@@ -560,7 +571,7 @@ async def apply(kube: Kube, samples: Sequence[Mapping[str, Any]]) -> None:
 
 def welcome(
     url: str, samples: Sequence[Mapping[str, Any]], state: Path, kubeconfig: Path, *, namespace: str = NAMESPACE,
-    password: str = "",
+    password: str = "", files_kept: bool = True,
 ) -> Iterator[str]:  # fmt: skip
     """The lines that greet whoever starts the demo: the address, who can sign in, what each will see, how to stop."""
     yield ""
@@ -574,7 +585,7 @@ def welcome(
     yield ""
     yield f"The cluster:   KUBECONFIG={kubeconfig} kubectl get analyticsworkspaces --namespace {namespace}"
     yield f"Hub's log:     {state / 'hub' / 'hub.log'}"
-    yield "Stop:          Ctrl-C (claims and their files are kept)"
+    yield f"Stop:          Ctrl-C ({'claims and their files are kept' if files_kept else 'nothing is kept'})"
 
 
 def what_they_see(user: str, samples: Sequence[Mapping[str, Any]], today: date | None = None) -> list[str]:
