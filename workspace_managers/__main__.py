@@ -22,7 +22,7 @@ from . import registry
 from .errors import ConfigurationError, WorkspaceManagerError, quote
 from .manager import WorkspaceManager
 from .settings import MANAGER, VARIABLES, Settings, chosen_manager
-from .tasks import in_time
+from .tasks import in_time, in_words
 
 DISTRIBUTION = "jupyterhub-workspace-managers"
 ANSWER_SECONDS = 30.0
@@ -268,7 +268,7 @@ async def _answered(found: list[str], what: str, answer: Awaitable[object], seco
     except TimeoutError:
         found.append(f"{what} did not end within {seconds:g} s")
     except Exception as error:
-        found.append(f"{what} failed: {type(error).__name__}: {quote(str(error))}")
+        found.append(f"{what} failed: {in_words(error)}")
     return False, None
 
 

@@ -30,7 +30,7 @@ from .errors import (
 )
 from .kube.claims import ensure_claims
 from .models import User, Volume, Workspace
-from .tasks import in_time
+from .tasks import in_time, in_words
 
 ROUNDS = 3
 """How often a start begins again because the workspace was changed while its claims were made."""
@@ -235,9 +235,7 @@ class Lifecycle:
         try:
             await in_time(self._plugin.close(), self._plugin.context.timeouts.close)
         except Exception as error:
-            self._plugin.context.log.warning(
-                "%s did not close: %s: %s", type(self._plugin).__qualname__, type(error).__name__, quote(str(error))
-            )
+            self._plugin.context.log.warning("%s did not close: %s", type(self._plugin).__qualname__, in_words(error))
 
 
 def _retrieved(attempt: asyncio.Task[None]) -> None:
@@ -274,9 +272,7 @@ async def _ask(plugin: Plugin, method: str, answer: Awaitable[T]) -> T:
     except TimeoutError as error:
         raise BackendUnavailable(f"{type(plugin).__qualname__}.{method} did not answer within {seconds:g} s") from error
     except Exception as error:
-        raise BackendUnavailable(
-            f"{type(plugin).__qualname__}.{method} failed: {type(error).__name__}: {quote(str(error))}"
-        ) from error
+        raise BackendUnavailable(f"{type(plugin).__qualname__}.{method} failed: {in_words(error)}") from error
 
 
 def _checked(plugin: Plugin, method: str, answer: object, kind: type[Fact]) -> list[Fact]:

@@ -40,12 +40,16 @@ def being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+class Escaped(Exception):
+    """What is no ``Exception`` escaped from a plugin; it is the cause."""
+
+
 async def in_time(call: Awaitable[T], seconds: float) -> T:
     """Await a plugin, which may hang, raise anything, or let a cancellation escape that nobody asked for.
 
     Raises:
         TimeoutError: It did not end within so many seconds.
-        RuntimeError: It raised ``SystemExit``, or a ``CancelledError`` though nobody cancels the current task.
+        Escaped: It raised ``SystemExit``, or a ``CancelledError`` though nobody cancels the current task.
         Exception: Whatever else it raised.
     """
     try:
@@ -54,7 +58,13 @@ async def in_time(call: Awaitable[T], seconds: float) -> T:
     except (SystemExit, asyncio.CancelledError) as error:
         if isinstance(error, asyncio.CancelledError) and being_cancelled():
             raise
-        raise RuntimeError(f"{type(error).__name__} {quote(str(error))}") from error
+        raise Escaped from error
+
+
+def in_words(error: Exception) -> str:
+    """A plugin's failure for the log: of which type it is, and what it says."""
+    failure = error.__cause__ if isinstance(error, Escaped) else error
+    return f"{type(failure).__name__}: {quote(str(failure))}"
 
 
 @asynccontextmanager

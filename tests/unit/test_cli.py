@@ -214,8 +214,8 @@ def test_check_asks_the_plugin_nothing(install: Install, monkeypatch: pytest.Mon
         pytest.param(
             "leaks",
             [
-                "problems failed: RuntimeError: \"CancelledError ''\"",
-                "close failed: RuntimeError: \"CancelledError ''\"",
+                "problems failed: CancelledError: ''",
+                "close failed: CancelledError: ''",
             ],
             id="stray-cancellation",
         ),
