@@ -712,7 +712,8 @@ async def test_silent_connection_is_given_up(api: ScriptedApi, cache: WatchCache
     api.watches.extend(["hang"] * 100)
     await until(lambda: cache.faults >= 1)
     assert "Timeout" in cache._problem
-    assert cache.age >= 1.0, "a connection that fell silent was good until its last sign of life, not until its end"
+    # A timer of the loop, and aiohttp's, may end some milliseconds early.
+    assert cache.age >= 0.9, "a connection that fell silent was good until its last sign of life, not until its end"
     api.watches.clear()
     await until(lambda: len(cache) == 0)
 
