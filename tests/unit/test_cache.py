@@ -300,6 +300,7 @@ async def names(cache: WatchCache[Any], user: str) -> list[str]:
 
 
 async def until(condition: Any) -> None:
+    """Wait until it holds; it has to be a state that lasts, for a busy machine looks late."""
     async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110 - what is waited for is another's state, which has no event
             await asyncio.sleep(0.005)
@@ -590,11 +591,12 @@ async def test_streamed_relist_that_breaks_off_leaves_the_old_content(
     await settled(api, cache)
     api.history.clear()
     api.watches.append("410")
-    api.lists.extend(["reset", "500", "500"])
+    api.lists.extend(["reset", "500", "held"])
     api.tell("reset")
     api.delete("b0", told=False)
-    await until(lambda: len(api.asked(watch=False)) == 3)
+    await until(lambda: len(api.asked(watch=False)) == 4)
     assert await cache.keys_count("alice") == 5
+    api.held.set()
     await until(lambda: cache.relists == 1)
     assert await names(cache, "alice") == ["b1", "b2", "b3", "b4"]
 
