@@ -65,14 +65,15 @@ IMAGES := $(CHARTS:%=image-test-%)
 test: system apiserver $(INSTALLED) ## Everything, on all stacks (needs Go, or KUBEBUILDER_ASSETS)
 	@$(MAKE) --jobs 2 --output-sync=target test-unit test-wheel test-legacy test-apiserver test-contract test-contract-server test-plugins
 	@$(MAKE) --jobs 2 --output-sync=target API=server $(E2E)
-	@$(MAKE) test-faults test-bench image-test
+	@$(MAKE) test-faults test-bench image-test test-cluster
 	@echo "Everything ran, on $(STACKS)"
 
 .PHONY: test-fast
 test-fast: system $(INSTALLED) ## As test, without the real kube-apiserver
 	@$(MAKE) --jobs 2 --output-sync=target $(E2E) test-unit test-contract test-plugins test-legacy test-wheel
 	@echo "Left out: the real kube-apiserver, to which the embedded Kubernetes API is held, on which plugins keep the contract" \
-		"and the hub has only the rights that it needs; the fault run and the benchmark on it; the image. make test runs them."
+		"and the hub has only the rights that it needs; the fault run and the benchmark on it; the image; the whole cluster." \
+		"make test runs them."
 
 .PHONY: test-unit $(UNIT)
 test-unit: $(UNIT) ## The unit tests, on all stacks (test-unit-hub5: on one, as the others below)
@@ -103,10 +104,14 @@ test-apiserver: $(if $(call named,KUBECONFIG),,apiserver) $(VENV)/.test-installe
 cluster: apiserver ## Build the programs of a whole cluster for the tests, once (some minutes); prints their folder
 	@$(timed) tests/programs/build cluster
 
-.PHONY: test-cluster
-test-cluster: system $(if $(call named,KUBECONFIG),,cluster) $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's story on it, on all stacks
+.PHONY: test-cluster on-cluster
+test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's story on it, on all stacks
+	@if [ -n '$(call named,KUBECONFIG)' ] || why=$$($(VENV)/bin/python -m tests.cluster); then $(MAKE) on-cluster; \
+		else $(timed) echo "Left out: the tests on a whole cluster, which cannot run here: $$why"; fi
+
+on-cluster: $(if $(call named,KUBECONFIG),,cluster)
 	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(VENV)/bin/python -m pytest -rfEs tests/cluster
-	$(if $(call named,KUBECONFIG),,$(foreach stack,$(STACKS),$(timed) $(call python,$(stack)) -m pytest tests/e2e/test_story.py --api=cluster -k files_stay &&) true)
+	$(if $(call named,KUBECONFIG),,$(foreach stack,$(STACKS),$(timed)-$(stack) $(call python,$(stack)) -m pytest tests/e2e/test_story.py --api=cluster -k files_stay &&) true)
 
 .PHONY: test-bench
 test-bench: apiserver $(VENV)/.test-installed ## A small run of the benchmark; no time is judged
