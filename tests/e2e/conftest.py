@@ -2,14 +2,16 @@
 
 With ``--api=server`` the API is the real one, and with ``--api=cluster`` a whole cluster runs the servers; the hub has
 the roles of the Helm chart and of `image/rbac.yaml` there, and no more. A file that needs the embedded one's faults
-says so by its `API`.
+says so by its `API`, and so does one that needs a whole cluster.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -48,7 +50,11 @@ listening = socket.create_server((sys.argv[1], int(sys.argv[2])))
 while True:
     listening.accept()[0].close()
 """
+# One that takes until there is a file of this name.
+LATE_FILE = Path(tempfile.gettempdir()) / f"workspace-managers-{os.getpid()}"
+LATE = f"import pathlib, time\nwhile not pathlib.Path({str(LATE_FILE)!r}).exists(): time.sleep(0.1)\n{SERVER}"
 IMAGES = {
+    "example/late:1": [sys.executable, "-ISc", LATE, "{ip}", "{port}"],
     "example/fails:1": [sys.executable, "-c", "raise SystemExit(3)"],
     "example/silent:1": [sys.executable, "-ISc", SILENT, "{ip}", "{port}"],
     **{image: [sys.executable, "-ISc", SERVER, "{ip}", "{port}"] for image in servers.OF_TESTS},
@@ -61,8 +67,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All of them run on the one loop of the demo."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """All of them run on the one loop of the demo; a file whose `API` is a whole cluster runs on nothing else."""
+    if config.getoption("--api") != "cluster":
+        elsewhere = [item for item in items if getattr(getattr(item, "module", None), "API", None) == "cluster"]
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
     for item in items:
         if isinstance(item, pytest.Function) and asyncio.iscoroutinefunction(item.obj):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from tests.e2e.conftest import Hub
 from workspace_managers.devcluster.demo import Demo
-from workspace_managers.hub import refusals
+from workspace_managers.hub import refusals, waiting
 
 API = "embedded"  # whose faults these tests use
 START_SECONDS = 60
@@ -62,7 +62,7 @@ def audit(demo: Demo, user: str) -> list[Mapping[str, Any]]:
 
 
 REFUSALS = [
-    pytest.param(403, 'pods "x" is forbidden: exceeded quota: pods', refusals.ROOM, "refused", id="quota"),
+    pytest.param(403, 'pods "x" is forbidden: exceeded quota: pods', waiting.ROOM.failed, "refused", id="quota"),
     pytest.param(
         403, "maximum memory usage per Container is 1Gi, but limit is 4Gi", refusals.TOO_LARGE, "refused", id="limits"
     ),

@@ -25,7 +25,9 @@ from workspace_managers.errors import (
     StartFailed,
     StorageRefused,
 )
-from workspace_managers.hub.refusals import AWAY, ROOM, SILENT, TOO_LARGE
+from workspace_managers.hub.refusals import AWAY, SILENT, TOO_LARGE
+from workspace_managers.hub.waiting import ENDED, IMAGE, LOADING, MEMORY, NOBODY, ROOM, SETUP
+from workspace_managers.hub.waiting import STORAGE as NO_STORAGE
 from workspace_managers.kube.claims import QUOTA
 
 OWNER = "workspace-managers/owner"
@@ -38,8 +40,14 @@ NOT_OPEN = AccessDenied.default_user_message
 STORAGE = StorageRefused.default_user_message
 DENIED = frozenset({NOT_OPEN, NOT_YET, STORAGE})
 UNAVAILABLE = frozenset({BackendUnavailable.default_user_message, QUOTA, AWAY})
-REFUSED = frozenset({ClusterRefused.default_user_message, ROOM, TOO_LARGE})
-NOT_READY = frozenset({StartFailed.default_user_message, SILENT})
+REFUSED = frozenset({ClusterRefused.default_user_message, ROOM.failed, TOO_LARGE})
+NOT_READY = frozenset(
+    {
+        StartFailed.default_user_message,
+        SILENT,
+        *(cause.failed for cause in (ENDED, IMAGE, LOADING, MEMORY, NOBODY, NO_STORAGE, SETUP)),
+    }
+)
 SENTENCES: Mapping[str, tuple[int, str]] = {
     NOTHING_CHOSEN: (400, "invalid"),
     **dict.fromkeys(DENIED, (403, "denied")),

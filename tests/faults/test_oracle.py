@@ -15,7 +15,8 @@ from tests.faults.studies import SHARED, binding_name, binding_spec, studies
 from workspace_managers import BackendUnavailable
 from workspace_managers.access import NOT_YET
 from workspace_managers.errors import ClusterRefused, StartFailed
-from workspace_managers.hub.refusals import AWAY, ROOM, TOO_LARGE
+from workspace_managers.hub import waiting
+from workspace_managers.hub.refusals import AWAY, TOO_LARGE
 from workspace_managers.kube.claims import QUOTA
 
 USER, STUDY = "user-1@example.org", "study-01"
@@ -80,7 +81,7 @@ def refused(status: int, sentence: str, *audit: str) -> Answer:
 STARTED = Answer(Outcome.STARTED, 0, "", ("pod",), (line("pod"),))
 DENIED = refused(403, judged.NOT_OPEN, line("pod", "denied", pod=None))
 UNAVAILABLE = refused(503, BackendUnavailable.default_user_message, line("pod", "unavailable"))
-NO_ROOM = refused(503, ROOM, line("pod", "refused"))
+NO_ROOM = refused(503, waiting.ROOM.failed, line("pod", "refused"))
 NOT_READY = refused(503, StartFailed.default_user_message, line("pod"), line("start", "failed"))
 
 
@@ -159,7 +160,7 @@ def test_nothing_is_found_where_all_was_right() -> None:
         "started": 1,
         f"denied: {judged.NOT_OPEN}": 1,
         f"unavailable: {UNAVAILABLE.sentence}": 1,
-        f"refused: {ROOM}": 1,
+        f"refused: {waiting.ROOM.failed}": 1,
     }
 
 
@@ -505,9 +506,9 @@ def test_workspace_that_was_made_anew_may_be_refused_its_storage(again: bool, fo
         pytest.param(STUDY, 503, UNAVAILABLE.sentence, set(), id="unavailable"),
         pytest.param(STUDY, 503, QUOTA, set(), id="no-room-for-storage"),
         pytest.param(STUDY, 503, AWAY, set(), id="away"),
-        pytest.param(STUDY, 503, ROOM, set(), id="no-room"),
+        pytest.param(STUDY, 503, waiting.ROOM.failed, set(), id="no-room"),
         pytest.param(STUDY, 503, ClusterRefused.default_user_message, set(), id="refused-by-the-cluster"),
-        pytest.param(STUDY, 403, ROOM, {Fact.SENTENCE}, id="no-room-as-a-denial"),
+        pytest.param(STUDY, 403, waiting.ROOM.failed, {Fact.SENTENCE}, id="no-room-as-a-denial"),
         pytest.param(STUDY, 503, TOO_LARGE, {Fact.SENTENCE}, id="not-too-large"),
         pytest.param("too-large", 503, TOO_LARGE, set(), id="too-large"),
         pytest.param("too-large", 500, TOO_LARGE, {Fact.KIND}, id="too-large-and-counted"),

@@ -30,7 +30,7 @@ from workspace_managers import (
     engine,
 )
 from workspace_managers.decisions import AUDIT
-from workspace_managers.hub import refusals
+from workspace_managers.hub import refusals, waiting
 from workspace_managers.hub import spawner as spawner_module
 from workspace_managers.hub.refusals import Refused
 from workspace_managers.timeouts import Timeouts
@@ -56,6 +56,16 @@ async def pods() -> Pods:
 async def c(plugin: Plugin) -> Any:
     yield configure_with(Config())
     await plugin.context.kube.close()
+
+
+@pytest.fixture
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unbound(*_: Any) -> dict[str, str]:
+        return {}
+
+    monkeypatch.setattr(spawner_module, "unbound", unbound)
+    for name in ("LOOK_SECONDS", "WAITING_SECONDS", "_SECOND"):
+        monkeypatch.setattr(spawner_module, name, 0.01)
 
 
 async def refusal_of(spawner: Any) -> Refused:
@@ -247,7 +257,7 @@ def api_error(status: int, message: str, reason: str = "Forbidden") -> ApiExcept
     [
         pytest.param(
             api_error(403, 'pods "x" is forbidden: exceeded quota: pods, requested: pods=1, used: pods=1'),
-            *("refused", 503, refusals.ROOM),
+            *("refused", 503, waiting.ROOM.failed),
             id="quota",
         ),
         pytest.param(
@@ -314,32 +324,14 @@ async def test_pod_that_never_gets_ready_is_told_by_its_last_warning(
     c.KubeSpawner.start_timeout = 1
     spawner = make_spawner(c, pods=pods, profile="cardio")
     monkeypatch.setattr(spawner_module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(spawner_module, "WAITING_SECONDS", 0.01)
     spawner.pod_name = "jupyter-alice"
     refused = await refusal_of(spawner)
-    assert str(refused) == refusals.ROOM
+    assert str(refused) == waiting.ROOM.failed
     assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", "allowed"), ("start", "failed")]
     assert audit[0]["request"] == audit[1]["request"]
     assert audit[1]["pod"] == {"name": "jupyter-alice", "uid": "uid-0"}
     assert spawner.handler.settings["failure_count"] == -1
-
-
-@pytest.mark.parametrize(
-    ("reason", "message", "sentence"),
-    [
-        ("FailedScheduling", "0/1 nodes are available: 1 Insufficient cpu.", refusals.ROOM),
-        ("FailedScheduling", "pod has unbound immediate PersistentVolumeClaims.", refusals.STORAGE),
-        ("FailedScheduling", "1 node(s) had volume node affinity conflict.", refusals.STORAGE),
-        ("FailedMount", "MountVolume.SetUp failed", refusals.STORAGE),
-        ("Failed", 'Failed to pull image "x": not found', refusals.IMAGE),
-        ("BackOff", "Back-off restarting failed container", refusals.ENDED),
-        ("ErrImagePull", "", refusals.IMAGE),
-        ("Other", "", None),
-    ],
-)
-def test_warnings_of_kubernetes_in_plain_words(reason: str, message: str, sentence: str | None) -> None:
-    error = refusals.not_ready("late", [{"type": "Warning", "reason": reason, "message": message}, {"type": "Normal"}])
-    assert error.user_message == (sentence or type(error).default_user_message)
-    assert reason in str(error)
 
 
 async def test_server_that_never_answers_does_not_count(pods: Pods, c: Config, audit: list[Any]) -> None:
@@ -356,6 +348,37 @@ async def test_server_that_never_answers_does_not_count(pods: Pods, c: Config, a
     assert str(caught.value) == refusals.SILENT
     assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", "allowed"), ("start", "failed")]
     assert spawner.handler.settings["failure_count"] == -1
+
+
+@pytest.mark.parametrize("over", [False, True], ids=["tried again", "over"])
+@pytest.mark.usefixtures("quick_looks")
+async def test_server_that_ended_before_it_answered_is_told_as_that(
+    pods: Pods, c: Config, audit: list[Any], over: bool
+) -> None:
+    """A pod without a probe is ready as soon as its container runs, for a moment."""
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+
+    async def silent(**_: Any) -> None:
+        await asyncio.sleep(60 if over else 0.2)
+        raise TimeoutError("no answer")
+
+    spawner.server.wait_up = silent
+    events = spawner.progress()
+    await spawner.start()
+    status = pods.there[spawner.pod_name]["status"]
+    status["containerStatuses"][0]["state"] = {"waiting": {"reason": "CrashLoopBackOff"}}
+    status["containerStatuses"][0]["lastState"] = {"terminated": {"exitCode": 1, "message": "no module"}}
+    if over:
+        status["phase"] = "Failed"
+    answered = asyncio.ensure_future(spawner.server.wait_up(http=True))
+    async with asyncio.timeout(20):
+        if not over:
+            assert (await anext(events))["message"] == waiting.ENDED.waiting
+        with pytest.raises(Refused) as caught:
+            await answered
+        assert [event async for event in events] == []
+    assert str(caught.value) == waiting.ENDED.failed
+    assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", "allowed"), ("start", "failed")]
 
 
 async def test_creation_that_is_repeated_is_confirmed_again(
@@ -722,3 +745,150 @@ async def test_pod_shows_no_secret(pods: Pods, c: Config) -> None:
     assert {"name": "SECRET", "value": "hunter2"} in pods.created[0]["spec"]["containers"][0]["env"]
     for shown in (pod.to_str(), str(pod), repr(pod)):
         assert "hunter2" not in shown
+
+
+# What a start waits for, and what became of a server
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_progress_says_what_the_start_waits_for_until_it_goes_on(
+    pods: Pods, c: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    pods.running = False
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    start = spawner.start()
+    events = spawner.progress()
+
+    async def said() -> Any:
+        async with asyncio.timeout(20):
+            return await anext(events)
+
+    async with asyncio.timeout(20):
+        while not pods.there:  # noqa: ASYNC110 - the pods tell nobody
+            await asyncio.sleep(0.01)
+    state = pods.there[spawner.pod_name]["status"]["containerStatuses"][0]
+    pods.there[spawner.pod_name]["spec"]["nodeName"] = "node1"
+    state["state"] = {"waiting": {"reason": "ErrImagePull"}}
+    assert await said() == {"progress": 0, "message": waiting.IMAGE.waiting, "waits": True}
+    state["state"] = {"waiting": {"reason": "ContainerCreating"}}
+    assert await said() == {"progress": 0, "message": "It goes on now.", "waits": False}
+    state |= {"ready": True, "state": {"running": {}}}
+    pods.there[spawner.pod_name]["status"]["phase"] = "Running"
+    await start
+    await spawner.server.wait_up()
+    assert [event async for event in events] == []
+    assert f"the start of '{spawner.pod_name}' waits for its image: " in caplog.text
+    assert "waits no more" in caplog.text
+
+
+@pytest.mark.parametrize("when", ["pod", "answer"])
+async def test_start_that_was_broken_off_is_not_ready(pods: Pods, c: Config, when: str) -> None:
+    """JupyterHub tells the page of a start so as it ends, and the page would leave for a server that is not there."""
+    pods.running = when == "answer"
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+
+    async def silent(**_: Any) -> None:
+        await asyncio.Event().wait()
+
+    spawner.server.wait_up = silent
+    waits = spawner.start()
+    async with asyncio.timeout(20):
+        while not pods.there:  # noqa: ASYNC110 - the pods tell nobody
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    if when == "answer":
+        await waits
+        waits = asyncio.ensure_future(spawner.server.wait_up())
+        await asyncio.sleep(0)
+        assert spawner.ready
+    waits.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waits
+    assert not spawner.ready
+
+
+async def test_pod_of_a_start_that_goes_on_is_not_deleted_as_ended(pods: Pods, c: Config) -> None:
+    """Its container has ended and is started anew; the hub looks at a start that takes ten seconds."""
+    pods.running = False
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    start = spawner.start()
+    async with asyncio.timeout(20):
+        while not pods.there:  # noqa: ASYNC110 - the pods tell nobody
+            await asyncio.sleep(0.01)
+        status = pods.there[spawner.pod_name]["status"]
+        notebook = status["containerStatuses"][0]
+        status["phase"] = "Running"
+        notebook["state"] = {"terminated": {"reason": "Error", "exitCode": 3}}
+        assert await spawner.poll() is None
+        assert pods.there
+        notebook |= {"ready": True, "state": {"running": {}}}
+        await start
+        notebook["state"] = {"terminated": {"reason": "Error", "exitCode": 3}}
+        assert await spawner.poll() is None, "it has run for a moment, and has not answered"
+        await spawner.server.wait_up()
+        await asyncio.sleep(0)
+        assert await spawner.poll() == 3
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_pod_that_has_ended_is_not_waited_for(pods: Pods, c: Config, audit: list[Any]) -> None:
+    """It never gets ready: the start ends with it, and not after a quarter of an hour."""
+    pods.running = False
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    start = spawner.start()
+    async with asyncio.timeout(20):
+        while not pods.there:  # noqa: ASYNC110 - the pods tell nobody
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)  # a cancellation just as a pod is created is lost in Python 3.11's wait_for
+        pods.there[spawner.pod_name]["status"] |= {"phase": "Failed", "reason": "Evicted"}
+        with pytest.raises(Refused) as caught:
+            await start
+    assert str(caught.value) == waiting.ROOM.failed
+    assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", "allowed"), ("start", "failed")]
+
+
+async def test_claims_of_a_pod_without_a_machine_are_looked_at_seldom(
+    plugin: Plugin, pods: Pods, c: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    async def unbound(kube: Any, names: Any) -> dict[str, str]:
+        asked.append((kube, names))
+        return {"jupyter-cardio": ""}
+
+    monkeypatch.setattr(spawner_module, "unbound", unbound)
+    monkeypatch.setattr(spawner_module, "WAITING_SECONDS", 0.01)
+    pods.running = False
+    c.KubeSpawner.start_timeout = 1
+    refused = await refusal_of(make_spawner(c, pods=pods, profile="cardio"))
+    assert str(refused) == waiting.STORAGE.failed
+    assert asked == [(plugin.context.kube, ["jupyter-cardio", "jupyter-shared"])]
+
+
+async def test_what_became_of_a_server_is_kept_until_the_next_start(pods: Pods, c: Config) -> None:
+    """KubeSpawner deletes the pod of a server that has ended as it looks at it."""
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    await spawner.start()
+    await spawner.server.wait_up()
+    assert (await spawner.poll(), spawner.news) == (None, "")
+    pods.there[spawner.pod_name]["status"] |= {
+        "phase": "Failed",
+        "containerStatuses": [{"name": "notebook", "state": {"terminated": {"reason": "OOMKilled", "exitCode": 137}}}],
+    }
+    assert await spawner.poll() == 137
+    assert not pods.there
+    assert "more memory than it has" in spawner.news
+    assert await spawner.poll() == 1
+    assert "more memory than it has" in spawner.news, "the hub looks again as it stops what is left"
+    await spawner.start()
+    assert (await spawner.poll(), spawner.news) == (None, "")
+
+
+async def test_start_that_failed_became_nothing_else(pods: Pods, c: Config) -> None:
+    """The page has what it failed of."""
+    pods.running = False
+    c.KubeSpawner.start_timeout = 1
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    await refusal_of(spawner)
+    pods.there.clear()
+    assert (await spawner.poll(), spawner.news) == (1, "")

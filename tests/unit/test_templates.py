@@ -350,8 +350,13 @@ HUB = Environment(
 
 
 def hub_page(template: str, /, **variables: object) -> Page:
-    spawner = SimpleNamespace(name="", options_form="", user_options={"profile": "cardio-outcomes"}, cancellable=False)
-    user = SimpleNamespace(name="carol", escaped_name="carol", json_escaped_name="carol", spawner=spawner)
+    options = {"profile": "cardio-outcomes"}
+    spawner = SimpleNamespace(
+        name="", options_form="", user_options=options, cancellable=False, news=variables.pop("news", "")
+    )
+    user = SimpleNamespace(
+        name="carol", escaped_name="carol", json_escaped_name="carol", spawner=spawner, spawners={"": spawner}
+    )
     common = {
         "base_url": "/hub/",
         "login_url": "/hub/login",
@@ -443,7 +448,7 @@ def test_f2_progress_has_a_name_and_says_its_steps() -> None:
     assert page.one("h1", id=str(bar.attributes["aria-labelledby"])).text == "Starting your workspace"
     assert page.all("p", role="status")
     assert page.one("div", role="alert").attributes["id"] == "wm-failed"
-    assert "Your files are safe; you can close this page" in page.text
+    assert "Your files are safe, also if you close this page." in page.text
     assert "cardio-outcomes" in page.one("main").text
     assert page.html.count("new EventSource(") == 1  # the hub's own script is replaced
 
@@ -477,6 +482,21 @@ def test_a4_a_failed_start_says_that_nothing_is_lost_and_leads_back(message: str
     assert page.one("main").text.count(NO_DATA_LOST) == 1
     assert (message or "Something went wrong") in page.one("div", role="alert").text
     assert page.one("a", id="start", href="/hub/spawn/carol").text == "Back to workspaces"
+
+
+@pytest.mark.parametrize("name", ["home", "spawn", "stopped"])
+def test_f2_pages_tell_what_became_of_a_server(name: str) -> None:
+    template, values = HUB_PAGES[name]
+    news = "Your workspace has ended."
+    page = hub_page(template, **values | {"default_server": SimpleNamespace(active=False, news=news)}, news=news)
+    assert page.one("p", **{"class": "wm-note"}).text == "Your workspace has ended."
+
+
+def test_a4_an_error_says_once_what_to_do() -> None:
+    """What does not help is not asked for beside it."""
+    message = f"This service is not set up right. {NO_DATA_LOST} Trying again does not help."
+    text = hub_page("error.html", status_code=500, status_message="", message=message).one("main").text
+    assert (text.count(NO_DATA_LOST), "Please try again" in text) == (1, False)
 
 
 @pytest.mark.parametrize(

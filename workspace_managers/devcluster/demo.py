@@ -143,6 +143,8 @@ class Demo:
         self._say = say
         self._stack = AsyncExitStack()
         self._hub: asyncio.subprocess.Process | None = None
+        self._hub_environ: dict[str, str] = {}
+        self._hub_urls: list[str] = []
 
     async def __aenter__(self) -> Demo:
         async with AsyncExitStack() as stack:
@@ -236,10 +238,9 @@ class Demo:
         self.hub_api_token = token.read_text().strip()
 
     async def _start_hub(self, stack: AsyncExitStack, port: int) -> None:
-        import aiohttp  # noqa: PLC0415 - slow, and of the extra's
         import jupyterhub  # noqa: PLC0415
 
-        from .node import NODE_NAME, tied  # noqa: PLC0415
+        from .node import NODE_NAME  # noqa: PLC0415
 
         self._say(f"Starting JupyterHub {jupyterhub.__version__}")
         cluster = self._cluster or Cluster(self.kubeconfig_path, self.namespace)
@@ -259,14 +260,31 @@ class Demo:
             "WORKSPACE_DEMO": json.dumps(handed_over),
         }  # fmt: skip
         (self.hub_log.parent / "proxy.pid").unlink(missing_ok=True)  # else the hub ends what has that number now
-        command = tied([sys.executable, "-m", "jupyterhub", "-f", str(HUB_CONFIG)])
-        with _new_file(self.hub_log) as log:
-            self._hub = await asyncio.create_subprocess_exec(
-                *command, cwd=self.hub_log.parent, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
-            )  # fmt: skip
+        _new_file(self.hub_log).close()
+        self._hub_environ = env
+        self._hub_urls = [f"http://{hub_host}:{hub_port}", self.url]  # the hub itself, then through its proxy
         stack.push_async_callback(self._stop_hub)
-        waiting_for = [f"http://{hub_host}:{hub_port}", self.url]  # the hub itself, then through its proxy
+        await self.start_hub()
+
+    async def end_hub(self, how: signal.Signals) -> None:
+        """End the hub's process and nothing else, for tests; ``start_hub`` starts it again."""
+        assert self._hub is not None  # noqa: S101 - called only once it has started
+        self._hub.send_signal(how)
+        await self._hub.wait()
+
+    async def start_hub(self) -> None:
+        """Start the hub's process, and wait until it answers."""
+        import aiohttp  # noqa: PLC0415 - slow, and of the extra's
+
+        from .node import tied  # noqa: PLC0415
+
+        command = tied([sys.executable, "-m", "jupyterhub", "-f", str(HUB_CONFIG)])
+        with self.hub_log.open("ab") as log:
+            self._hub = await asyncio.create_subprocess_exec(
+                *command, cwd=self.hub_log.parent, env=self._hub_environ, stdin=asyncio.subprocess.DEVNULL,
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        waiting_for = list(self._hub_urls)
         try:
             async with asyncio.timeout(_HUB_START_SECONDS), aiohttp.ClientSession() as session:
                 while waiting_for and self._hub.returncode is None:
@@ -285,7 +303,8 @@ class Demo:
     async def _stop_hub(self) -> None:
         from .node import kill_marked  # noqa: PLC0415
 
-        assert self._hub is not None  # noqa: S101 - called only once it has started
+        if self._hub is None:
+            return
         if self._hub.returncode is None:
             self._hub.terminate()  # it ends the servers and its proxy, while node and API are there
             try:

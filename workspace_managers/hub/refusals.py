@@ -1,12 +1,11 @@
 """Failures of a start: what each one is, and how the hub shows it.
 
-What the cluster answers is told apart here: a pod that it does not take, a pod that never became a server, an API
-server that is away. None of them counts toward the hub's exit.
+What the cluster answers is told apart here: a pod that it does not take, an API server that is away; what a pod that
+was created waits for is in `waiting`. None of them counts toward the hub's exit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import aiohttp
@@ -27,6 +26,7 @@ from ..errors import (
     quote,
 )
 from ..kube.client import from_library
+from .waiting import ROOM
 
 RETRY_SECONDS = 30
 """What ``Retry-After`` says of a failure that may pass."""
@@ -43,21 +43,9 @@ _STATUS: tuple[tuple[type[WorkspaceManagerError], int], ...] = (
 )
 
 _TELL = "please tell the people who run this service"
-ROOM = (
-    f"There is no room left to run this workspace now. {NO_DATA_LOST} Please try again later; if it goes on, {_TELL}."
-)
 TOO_LARGE = (
     f"This workspace asks for more than the cluster gives to one server. {NO_DATA_LOST} Trying again does not help; "
     f"{_TELL}."
-)
-IMAGE = (
-    f"The software of this workspace could not be loaded. {NO_DATA_LOST} Trying again rarely helps; {_TELL} which "
-    "workspace you chose."
-)
-STORAGE = f"The storage of this workspace did not become ready in time. {NO_DATA_LOST} If it goes on, {_TELL}."
-ENDED = (
-    f"The software of this workspace ended as soon as it was started. {NO_DATA_LOST} Trying again rarely helps; "
-    f"{_TELL} which workspace you chose."
 )
 SILENT = (
     f"Your workspace was started, but its server does not answer. {NO_DATA_LOST} Please try again; if it fails again, "
@@ -67,11 +55,6 @@ AWAY = (
     f"The cluster that runs the workspaces does not answer at the moment. {NO_DATA_LOST} Please try again in a few "
     f"minutes; if it goes on, {_TELL}."
 )
-
-_IMAGE_REASONS = frozenset(
-    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "InspectFailed", "ErrImageNeverPull"}
-)
-_STORAGE_REASONS = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "ProvisioningFailed"})
 
 
 class Refused(web.HTTPError):
@@ -106,37 +89,10 @@ def pod_refused(error: ApiException) -> WorkspaceManagerError:
     if answer.status == 404:
         return ServiceFault(f"{cause}; the namespace of the hub's pods does not exist")
     if "exceeded quota" in said:
-        return ClusterRefused(cause, user_message=ROOM)
+        return ClusterRefused(cause, user_message=ROOM.failed)
     if "usage per" in said:  # LimitRange, of the LimitRanger admission plugin
         return ClusterRefused(cause, user_message=TOO_LARGE)
     return ClusterRefused(cause)
-
-
-def not_ready(cause: str, events: Iterable[Mapping[str, Any]]) -> StartFailed:
-    """What it means that a pod did not become ready.
-
-    Args:
-        cause: What happened, for the log.
-        events: The pod's events, the oldest first.
-    """
-    warnings = [event for event in events if event.get("type") == "Warning"]
-    if not warnings:
-        return StartFailed(f"{cause}; Kubernetes has reported no warning about it")
-    last = warnings[-1]
-    reason, message = str(last.get("reason") or ""), str(last.get("message") or "")
-    return StartFailed(
-        f"{cause}; the last warning: {quote(reason, 60)}: {quote(message)}", user_message=_told(reason, message)
-    )
-
-
-def _told(reason: str, message: str) -> str | None:
-    if reason == "FailedScheduling":
-        return STORAGE if "persistentvolumeclaim" in message.lower() or "volume node" in message.lower() else ROOM
-    if reason in _IMAGE_REASONS or (reason == "Failed" and "image" in message.lower()):
-        return IMAGE
-    if reason in _STORAGE_REASONS:
-        return STORAGE
-    return ENDED if reason in ("BackOff", "Failed") else None
 
 
 def explain(error: Exception) -> WorkspaceManagerError:

@@ -24,12 +24,16 @@ class Service:
 
     Args:
         manager: The plugin that ``WORKSPACE_MANAGER`` names.
+
+    Attributes:
+        became: What became of servers that ended by themselves, by user and server, until they are started anew.
     """
 
     def __init__(self, manager: WorkspaceManager) -> None:
         self.manager = manager
         self.settings = manager.context.settings
         self._lifecycle = engine.Lifecycle(manager)
+        self.became: dict[tuple[str, str], str] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 

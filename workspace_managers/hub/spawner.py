@@ -16,8 +16,8 @@ import asyncio
 import contextlib
 import inspect
 import types
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -33,8 +33,9 @@ from ..errors import ServiceFault, StartFailed, quote
 from ..models import User, Workspace
 from .identity import user_of
 from .pages import Pages, chosen_last
-from .refusals import SILENT, Refused, explain, leave_uncounted, not_ready, pod_refused
+from .refusals import SILENT, Refused, explain, leave_uncounted, pod_refused
 from .service import Service, log
+from .waiting import STORAGE, Waiting, became, has_machine, trouble, unbound
 
 START_ANNOTATION = "workspace-managers/start"
 """The request that a pod was created for, as in the audit line."""
@@ -42,10 +43,14 @@ LATE_SECONDS = 75.0
 """How long a pod whose creation was not answered may still come up: an API server ends a request after a minute."""
 LOOK_SECONDS = 2.0
 """Between two looks for such a pod."""
+WAITING_SECONDS = 5.0
+"""Between two looks at what a start waits for."""
+CLAIMS_SECONDS = 15.0
+"""Between two looks at the claims of a pod that waits."""
 CANCEL_VERSION = (5, 4)
 """From this JupyterHub on a start can be interrupted; earlier ones answer 400 to it."""
 _MARGIN = 0.1
-_MARGIN_SECONDS = 1.0
+_SECOND = 1.0
 
 
 class DecidedPod(V1Pod):
@@ -70,6 +75,12 @@ class Attempt:
         pod: The pod as it is sent.
         tried: Whether its creation was asked for.
         unanswered: Creations of which the API server has not said what became of them.
+        waiting: What the pod waits for.
+        goes_on: Whether it has not come to its end.
+        limit: What ends it when nothing more is to be expected.
+        looks: What looks at the pod until the server answers, or never will.
+        done: Whether the server was started.
+        broken_off: Whether the start was, as when the hub ends.
     """
 
     decision: Decision
@@ -79,6 +90,18 @@ class Attempt:
     pod: DecidedPod | None = None
     tried: bool = False
     unanswered: int = 0
+    waiting: Waiting = field(default_factory=Waiting)
+    goes_on: bool = True
+    limit: asyncio.Timeout | None = None
+    looks: asyncio.Task[None] | None = None
+    done: bool = False
+    broken_off: bool = False
+
+    def end(self) -> None:
+        """Stop looking at the pod."""
+        self.goes_on = False
+        if self.looks is not None:
+            self.looks.cancel()
 
 
 class _Api:
@@ -117,6 +140,21 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         """Whether this hub can stop a server that is still starting, for its page."""
         return bool(jupyterhub.version_info[:2] >= CANCEL_VERSION)
 
+    @property
+    def ready(self) -> bool:
+        """Whether the server can be used; a start that was broken off has left none, though JupyterHub would say so."""
+        return bool(super().ready) and not (self._attempt and self._attempt.broken_off)
+
+    @property
+    def news(self) -> str:
+        """What is wrong with the server, or what it ended of; empty where there is nothing to tell."""
+        return self.workspace_service.became.get(self._whose, "") or trouble(self._pod())
+
+    @property
+    def _whose(self) -> tuple[str, str]:
+        # JupyterHub makes a new spawner for a server that has stopped.
+        return self.user.name, self.name
+
     async def get_options_form(self) -> str:
         """The form to choose from, whatever ``options_form`` and ``profile_list`` say."""
         return await self.workspace_pages.form(self)
@@ -134,13 +172,17 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         hub_settings = {} if self.handler is None else self.handler.settings
         decision = self.workspace_service.decision("pod", self, chosen_last(self))
         attempt = self._attempt = Attempt(decision, hub_settings)
+        self.workspace_service.became.pop(self._whose, None)
         self._without_personal_claims()
         hook: Any = self.modify_pod_hook  # type: ignore[has-type]
+        attempt.looks = asyncio.create_task(self._look(attempt))
         try:
             # JupyterHub gives up after the same time, and then knows no reason.
-            async with asyncio.timeout(self.start_timeout - min(_MARGIN_SECONDS, self.start_timeout * _MARGIN)):
+            margin = min(_SECOND, self.start_timeout * _MARGIN)
+            async with asyncio.timeout(self.start_timeout - margin) as attempt.limit:
                 await self.workspace_service.begin()
                 url = await start()
+            attempt.done = True
         except Refused:
             raise
         except web.HTTPError as error:  # an answer of the configuration's own, such as a hook's
@@ -149,18 +191,16 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
             raise
         except Exception as error:
             never_ready = isinstance(error, TimeoutError) and attempt.decision.written
-            raise self._refuse(
-                attempt,
-                not_ready(f"the pod was not ready within {self.start_timeout} s", self._own_events())
-                if never_ready
-                else error,
-            ) from error
-        except BaseException as error:  # the start was broken off
+            raise self._refuse(attempt, attempt.waiting.failed(self.start_timeout) if never_ready else error) from error
+        except BaseException as error:
+            attempt.broken_off = True
             attempt.decision.end(error)
             self._remove_what_is_left(attempt)
             raise
         finally:
             self.modify_pod_hook = hook
+            if not attempt.done:
+                attempt.end()
         if attempt.user is not None and attempt.provision is not None:
             manager = self.workspace_service.manager
             self.workspace_service.run(engine.provisioned(manager, attempt.user, attempt.provision))
@@ -169,6 +209,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
 
     def _refuse(self, attempt: Attempt, error: Exception) -> Refused:
         """What a start ends with that failed: written, logged, not counted, and nothing of it left behind."""
+        attempt.done = False
         self._remove_what_is_left(attempt)
         decision, failure = attempt.decision, explain(error)
         if decision.written:
@@ -181,10 +222,72 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         leave_uncounted(attempt.hub_settings, refused)
         return refused
 
-    def _own_events(self) -> list[Mapping[str, Any]]:
-        with contextlib.suppress(Exception):  # a reflector that has not loaded; the cause is said without it
-            return list(self.events)
+    async def _look(self, attempt: Attempt) -> None:
+        """Look at what a start waits for, until its end, and end it where its pod has ended."""
+        try:
+            async with asyncio.timeout(self.start_timeout + self.http_timeout):
+                await self._look_at_pod(attempt)
+        finally:
+            attempt.goes_on = False
+        if attempt.limit is not None:
+            with contextlib.suppress(RuntimeError):  # it has come to its end by itself
+                attempt.limit.reschedule(asyncio.get_running_loop().time())
+
+    async def _look_at_pod(self, attempt: Attempt) -> None:
+        claims: dict[str, str] = {}
+        due = 0.0
+        while not attempt.waiting.over:
+            await asyncio.sleep(WAITING_SECONDS)
+            if attempt.provision is None or not attempt.decision.written:
+                continue
+            pod = self._pod(attempt.decision.uid)
+            if attempt.waiting.look(pod, self._events_of(attempt.decision.uid), claims):
+                cause = attempt.waiting.cause
+                what = f"waits for {cause.word}: {attempt.waiting.said}" if cause else "waits no more for what it did"
+                log.warning("Request %s: the start of %s %s", attempt.decision.request, quote(self.pod_name), what)
+            if has_machine(pod):
+                claims = {}
+            elif attempt.waiting.cause in (None, STORAGE) and monotonic() >= due:
+                claims = await unbound(
+                    self.workspace_service.manager.context.kube, [each.claim for each in attempt.provision.volumes]
+                )
+                due = monotonic() + CLAIMS_SECONDS
+
+    def _pod(self, uid: str | None = None) -> Mapping[str, Any] | None:
+        """The server's pod as the reflector has it, of this UID where one is given."""
+        with contextlib.suppress(Exception):  # a reflector that has not loaded
+            pod: Mapping[str, Any] = self.pod_reflector.pods[f"{self.namespace}/{self.pod_name}"]
+            return pod if uid in (None, pod["metadata"]["uid"]) else None
+        return None
+
+    def _events_of(self, uid: str | None) -> list[Mapping[str, Any]]:
+        with contextlib.suppress(Exception):  # as above
+            return [event for event in self.events if event["involvedObject"].get("uid") in (None, uid)]
         return []
+
+    async def progress(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Kubernetes' own events, and in plain words what the start waits for, as that changes."""
+        events = aiter(super().progress())
+        following: asyncio.Future[Any] | None = asyncio.ensure_future(anext(events, None))
+        told, percent = None, 0
+        try:
+            # KubeSpawner's end with the pod's start, before the server answers.
+            while following is not None or (self._attempt and self._attempt.goes_on):
+                await asyncio.wait([following or asyncio.ensure_future(asyncio.sleep(_SECOND))], timeout=_SECOND)
+                attempt = self._attempt
+                if attempt is not None and attempt.goes_on and attempt.waiting.cause is not told:
+                    told = cause = attempt.waiting.cause
+                    sentence = cause.waiting if cause else "It goes on now."
+                    yield {"progress": percent, "message": sentence, "waits": bool(cause)}
+                if following is not None and following.done():
+                    event = following.result()
+                    following = asyncio.ensure_future(anext(events, None)) if event else None
+                    if event:
+                        percent = event.get("progress", percent)
+                        yield event
+        finally:
+            if following is not None:
+                following.cancel()
 
     def _expect_answer(self, attempt: Attempt) -> None:
         """Refuse as well where the pod runs and its server never answers, which JupyterHub waits for after a start."""
@@ -193,10 +296,18 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
 
         async def answered(*args: Any, **options: Any) -> Any:
             try:
-                return await wait_up(*args, **options)
+                async with asyncio.timeout(None) as attempt.limit:
+                    answer = await wait_up(*args, **options)
             except Exception as error:
                 silent = StartFailed(f"the server did not answer: {quote(str(error))}", user_message=SILENT)
-                raise self._refuse(attempt, silent) from error
+                failed = attempt.waiting.failed(self.http_timeout) if attempt.waiting.cause else silent
+                raise self._refuse(attempt, failed) from error
+            except BaseException:
+                attempt.broken_off = True
+                raise
+            finally:
+                attempt.end()
+            return answer
 
         server.wait_up = answered
 
@@ -309,8 +420,25 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
             if attempt is not None and attempt.decision.written and attempt.unanswered:
                 self._remove_what_is_left(attempt)
 
+    async def poll(self) -> Any:
+        """As KubeSpawner's, which deletes a pod that has ended: what became of it is kept for the person.
+
+        None while a start goes on: its container may end and be started anew, and the start itself knows when that is
+        hopeless. JupyterHub asks after ten seconds, and would answer 500 to what KubeSpawner says then.
+        """
+        attempt = self._attempt
+        if attempt is not None and attempt.goes_on:
+            return None
+        await self._start_watching_pods()
+        pod = self._pod()
+        status = await super().poll()
+        if status is not None and (attempt is None or attempt.done):
+            self.workspace_service.became.setdefault(self._whose, became(pod))
+        return status
+
     async def delete_forever(self) -> None:
         """Called when a user is deleted: their files are their workspaces' and stay."""
+        self.workspace_service.became.pop(self._whose, None)
         self._without_personal_claims()
         await super().delete_forever()
 
