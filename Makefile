@@ -65,7 +65,8 @@ IMAGES := $(CHARTS:%=image-test-%)
 test: system apiserver $(INSTALLED) ## Everything, on all stacks (needs Go, or KUBEBUILDER_ASSETS)
 	@$(MAKE) --jobs 2 --output-sync=target test-unit test-wheel test-legacy test-apiserver test-contract test-contract-server test-plugins
 	@$(MAKE) --jobs 2 --output-sync=target API=server $(E2E)
-	@$(MAKE) test-faults test-bench image-test test-cluster
+	@$(MAKE) test-faults test-bench
+	@$(MAKE) test-cluster BESIDE=image-test
 	@echo "Everything ran, on $(STACKS)"
 
 .PHONY: test-fast
@@ -104,14 +105,25 @@ test-apiserver: $(if $(call named,KUBECONFIG),,apiserver) $(VENV)/.test-installe
 cluster: apiserver ## Build the programs of a whole cluster for the tests, once (some minutes); prints their folder
 	@$(timed) tests/programs/build cluster
 
-.PHONY: test-cluster on-cluster
-test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's story on it, on all stacks
-	@if [ -n '$(call named,KUBECONFIG)' ] || why=$$($(VENV)/bin/python -m tests.cluster); then $(MAKE) on-cluster; \
-		else $(timed) echo "Left out: the tests on a whole cluster, which cannot run here: $$why"; fi
+# Which stories are told on which stack: the first one on all, those of failures on the chart's newest. What else may run
+# while those wait is BESIDE.
+ON_CLUSTER := on-cluster-failures $(STACKS:%=on-cluster-%)
+.PHONY: test-cluster on-cluster $(ON_CLUSTER)
+test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's stories on it
+	@if [ -n '$(call named,KUBECONFIG)' ]; then $(MAKE) on-cluster; \
+		elif why=$$($(VENV)/bin/python -m tests.cluster); then \
+			$(MAKE) cluster && $(MAKE) on-cluster && $(MAKE) --jobs 2 --output-sync=target $(ON_CLUSTER) $(BESIDE); \
+		else $(timed) echo "Left out: the tests on a whole cluster, which cannot run here: $$why" $(addprefix && $(MAKE) ,$(BESIDE)); fi
 
-on-cluster: $(if $(call named,KUBECONFIG),,cluster)
+on-cluster:
 	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(VENV)/bin/python -m pytest -rfEs tests/cluster
-	$(if $(call named,KUBECONFIG),,$(foreach stack,$(STACKS),$(timed)-$(stack) $(call python,$(stack)) -m pytest tests/e2e/test_story.py --api=cluster -k files_stay &&) true)
+
+on-cluster-failures: STACK := $(lastword $(CHARTS))
+on-cluster-failures:
+	$(timed) $(call python,$(STACK)) -m pytest tests/e2e/test_waits.py tests/e2e/test_trouble.py --api=cluster
+
+$(STACKS:%=on-cluster-%): on-cluster-%:
+	$(timed) $(call python,$*) -m pytest tests/e2e/test_story.py --api=cluster -k files_stay
 
 .PHONY: test-bench
 test-bench: apiserver $(VENV)/.test-installed ## A small run of the benchmark; no time is judged

@@ -160,12 +160,16 @@ class Cluster:
     async def call(self, method: str, path: str, body: object = None, *, token: str | None = None) -> Any:
         """Send one JSON request, as the administrator unless another token is given; its answer, parsed.
 
+        A ``PATCH`` is a merge patch.
+
         Raises:
             Refused: The answer is an error.
         """
         http = self._http if token else self._own_http
         assert http is not None, "the cluster is not running"
         headers = {"Authorization": f"Bearer {token}"} if token else {}
+        if method == "PATCH":
+            headers["Content-Type"] = "application/merge-patch+json"
         async with http.request(method, self.url + path, json=body, headers=headers) as answer:
             read = await answer.json()
             if answer.status >= 400:

@@ -15,13 +15,14 @@ COREDNS = "localhost/coredns:1"
 _ARCHITECTURE = {"aarch64": "arm64"}.get(platform.machine(), "amd64")
 
 
-def write(archive: Path, image: str, programs: Mapping[str, Path]) -> None:
-    """Write an image that has static programs, and nothing else; the first one is its entry point.
+def write(archive: Path, image: str, programs: Mapping[str, Path], *, starts: bool = True) -> None:
+    """Write an image that has static programs, and nothing else.
 
     Args:
         archive: Where to; overwritten.
         image: Its name and tag.
         programs: From the path in the image's root to the file that it is.
+        starts: Whether the first one is the image's entry point; otherwise it has none.
     """
     layer = io.BytesIO()
     with tarfile.open(fileobj=layer, mode="w") as tar:
@@ -34,7 +35,7 @@ def write(archive: Path, image: str, programs: Mapping[str, Path]) -> None:
     config = {
         "architecture": _ARCHITECTURE,
         "os": "linux",
-        "config": {"Entrypoint": [f"/{next(iter(programs))}"], "User": "65532:65532"},
+        "config": {"Entrypoint": [f"/{next(iter(programs))}"] if starts else [], "User": "65532:65532"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
     }
     manifest = [{"Config": "config.json", "RepoTags": [image], "Layers": ["layer.tar"]}]
