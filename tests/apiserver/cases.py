@@ -70,6 +70,17 @@ def binding(name: str = "b", labels: dict[str, str] | None = None, **spec: Any) 
     return made
 
 
+def prefer(operator: str, *values: str, key: str = "hub.jupyter.org/node-purpose") -> Object:
+    """What a pod prefers of a node's labels."""
+    rule: Object = {"key": key, "operator": operator} | ({"values": list(values)} if values else {})
+    return {"matchExpressions": [rule]}
+
+
+def preferring(*preferences: Object, weight: int = 1) -> Object:
+    wishes = [{"weight": weight, "preference": preference} for preference in preferences]
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wishes}}
+
+
 def named(body: Object, **metadata: Any) -> Object:
     return body | {"metadata": body["metadata"] | metadata}
 
@@ -557,6 +568,70 @@ CREATED: Cases = {
                     {"value": "b"},
                     {"key": "a", "value": "b c"},
                     {"key": "a", "operator": "Exists", "effect": "NoSchedule", "tolerationSeconds": 5},
+                ]
+            ),
+        )
+    ],
+    "pod as the Helm chart's": [
+        post(
+            PODS,
+            pod(
+                affinity=preferring(prefer("In", "user"), weight=100),
+                schedulerName="user-scheduler",
+                securityContext={"fsGroup": 100},
+                tolerations=[{"key": "hub.jupyter.org/dedicated", "value": "user", "effect": "NoSchedule"}],
+                initContainers=[
+                    {
+                        "name": "block-cloud-metadata",
+                        "image": "i",
+                        "command": ["iptables"],
+                        "securityContext": {
+                            "runAsUser": 0,
+                            "privileged": True,
+                            "capabilities": {"add": ["NET_ADMIN"]},
+                        },
+                    }
+                ],
+            ),
+        ),
+        get(f"{PODS}/p"),
+    ],
+    "pod with every sort of preference": [
+        post(
+            PODS,
+            pod(
+                affinity=preferring(
+                    prefer("NotIn", "a"), prefer("Exists"), prefer("DoesNotExist"), prefer("Gt", "1"), prefer("Lt", "2")
+                )
+            ),
+        )
+    ],
+    "pod with illegal preferences": [
+        post(
+            PODS,
+            pod(
+                affinity=preferring(
+                    prefer("In"),
+                    prefer("Exists", "a"),
+                    prefer("Gt"),
+                    prefer("Like", "a"),
+                    prefer("In", "a b"),
+                    prefer("Exists", key="a b"),
+                    weight=0,
+                )
+            ),
+        )
+    ],
+    "pod prepared by a privileged container that may not gain privileges": [
+        post(
+            PODS,
+            pod(
+                initContainers=[
+                    {
+                        "name": "first",
+                        "image": "i",
+                        "securityContext": {"privileged": True, "allowPrivilegeEscalation": False},
+                    }
                 ]
             ),
         )
@@ -1406,7 +1481,19 @@ _BEYOND: Cases = {
     "secrets of other types with rules": [post(SECRETS, config(type="kubernetes.io/basic-auth"))],
     "claims by a selector": [post(CLAIMS, claim(selector={"matchLabels": {"a": "b"}}))],
     "pods on the network of their node": [post(PODS, pod(hostNetwork=True))],
-    "pods with an affinity": [post(PODS, pod(affinity={"nodeAffinity": {}}))],
+    "pods with an affinity to pods": [post(PODS, pod(affinity={"podAffinity": {}}))],
+    "pods that require an affinity": [
+        post(
+            PODS,
+            pod(
+                affinity={
+                    "nodeAffinity": {
+                        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [prefer("Exists")]}
+                    }
+                }
+            ),
+        )
+    ],
     "pods with a volume of their node": [post(PODS, pod(volumes=[{"name": "v", "hostPath": {"path": "/v"}}]))],
     "pods with a projected volume": [post(PODS, pod(volumes=[{"name": "v", "projected": {"sources": []}}]))],
     "pods with probes": [post(PODS, pod(**container(livenessProbe={"exec": {"command": ["true"]}})))],

@@ -383,7 +383,7 @@ async def test_what_cannot_be_kept_is_501_not_dropped(call: Caller) -> None:
 @pytest.mark.parametrize(
     ("path", "body", "what"),
     [
-        ("pods", pod(affinity={}), "pods with spec.affinity"),
+        ("pods", pod(affinity={"podAffinity": {}}), "pods with spec.affinity.podAffinity"),
         ("pods", pod(volumes=[{"name": "v", "nfs": {}}]), "pods with spec.volumes[].nfs"),
         ("pods", pod(**container(livenessProbe={})), "pods with spec.containers[].livenessProbe"),
         ("persistentvolumeclaims", claim(selector={}), "persistentvolumeclaims with spec.selector"),

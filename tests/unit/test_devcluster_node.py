@@ -367,6 +367,16 @@ async def test_init_container_runs_first_and_its_failure_fails_the_pod(cluster: 
     assert "Started" in [reason for reason, _ in await cluster.events()]
 
 
+async def test_privileged_container_is_not_run_on_this_machine(cluster: Cluster) -> None:
+    """The Helm chart's changes the rules of its network."""
+    first = {"name": "first", "image": "fail", "securityContext": {"privileged": True}}
+    await cluster.create(
+        "jupyter-alice", {"initContainers": [first], "containers": [{"name": "notebook", "image": "serve"}]}
+    )
+    await cluster.until_ready()
+    assert "PrivilegedIgnored" in [reason for reason, _ in await cluster.events()]
+
+
 async def test_mount_outside_of_the_home_is_under_the_pods_rootfs(cluster: Cluster) -> None:
     await cluster.claim("data")
     container = {"name": "notebook", "image": "serve", "volumeMounts": [{"name": "v", "mountPath": "/mnt/data"}]}

@@ -543,6 +543,10 @@ class Node:
 
     async def _start(self, pod: _Pod, container: _Container) -> None:
         spec = container.spec
+        if (spec.get("securityContext") or {}).get("privileged"):  # one that prepares the pod; the API takes no other
+            message = f"Container {spec['name']} would change this machine, so it is not run"
+            await self._event(pod, "PrivilegedIgnored", message, kind="Warning")
+            return
         env = await self._environment(pod, container)
         folder = pod.path(spec["workingDir"]) if spec.get("workingDir") else pod.home
         command = self._command(pod, container)

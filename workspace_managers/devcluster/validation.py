@@ -46,6 +46,8 @@ _NOT_A_SUBDOMAIN = (
 _CONTAINER_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 _FIELD_PATHS = {"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName"}
 _FIELD_PATHS |= {"status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"}
+# What a pod would rather have, which one node need not know of; what it requires is not checked.
+_PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
 
 # The fields that are checked below, or that take whatever their type takes; `*` is any item of a list.
 _CONTAINER_FIELDS = {
@@ -56,19 +58,24 @@ _CONTAINER_FIELDS = {
     ".env.*.valueFrom": "configMapKeyRef fieldRef secretKeyRef",
     ".ports.*": "containerPort name protocol",
     ".resources": "limits requests",
-    ".securityContext": "allowPrivilegeEscalation capabilities readOnlyRootFilesystem runAsGroup runAsNonRoot "
-    "runAsUser",
-    ".securityContext.capabilities": "drop",
+    ".securityContext": "allowPrivilegeEscalation capabilities readOnlyRootFilesystem privileged runAsGroup "
+    "runAsNonRoot runAsUser",
+    ".securityContext.capabilities": "add drop",
     ".volumeMounts.*": "mountPath name readOnly subPath",
 }
 _KNOWN_FIELDS: dict[str, dict[str, frozenset[str]]] = {
     plural: {path: frozenset(names.split()) for path, names in fields.items()}
     for plural, fields in {
         "pods": {
-            "spec": "activeDeadlineSeconds automountServiceAccountToken containers dnsPolicy enableServiceLinks "
-            "hostname imagePullSecrets initContainers nodeName nodeSelector restartPolicy schedulerName "
-            "securityContext serviceAccount serviceAccountName shareProcessNamespace subdomain "
+            "spec": "activeDeadlineSeconds affinity automountServiceAccountToken containers dnsPolicy "
+            "enableServiceLinks hostname imagePullSecrets initContainers nodeName nodeSelector restartPolicy "
+            "schedulerName securityContext serviceAccount serviceAccountName shareProcessNamespace subdomain "
             "terminationGracePeriodSeconds tolerations volumes",
+            "spec.affinity": "nodeAffinity",
+            "spec.affinity.nodeAffinity": _PREFERRED,
+            f"spec.affinity.nodeAffinity.{_PREFERRED}.*": "preference weight",
+            f"spec.affinity.nodeAffinity.{_PREFERRED}.*.preference": "matchExpressions",
+            f"spec.affinity.nodeAffinity.{_PREFERRED}.*.preference.matchExpressions.*": "key operator values",
             "spec.securityContext": "fsGroup runAsGroup runAsNonRoot runAsUser supplementalGroups",
             "spec.volumes.*": "configMap emptyDir name persistentVolumeClaim secret",
             "spec.volumes.*.configMap": "defaultMode name optional",
@@ -253,6 +260,7 @@ def _pod_problems(_kind: Kind, item: Object, before: Object | None) -> Iterator[
     yield from _label_problems("spec.nodeSelector", spec.get("nodeSelector", {}))
     for index, toleration in enumerate(spec.get("tolerations", [])):
         yield from _toleration_problems(f"spec.tolerations[{index}]", toleration)
+    yield from _preference_problems(spec.get("affinity", {}).get("nodeAffinity", {}).get(_PREFERRED, []))
     yield from _choice_problems("spec.restartPolicy", spec["restartPolicy"], ("Always", "OnFailure", "Never"))
     if spec["dnsPolicy"] == "None":
         raise not_implemented("pods with spec.dnsPolicy None")
@@ -322,7 +330,7 @@ def _container_problems(path: str, container: Object, volumes: Collection[str]) 
     )
     if policy := container.get("terminationMessagePolicy"):
         yield from _choice_problems(f"{path}.terminationMessagePolicy", policy, ("File", "FallbackToLogsOnError"))
-    yield from _identity_problems(f"{path}.securityContext", container.get("securityContext", {}))
+    yield from _privilege_problems(path, container.get("securityContext", {}))
     mounted: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts", [])):
         name, where, inside = (mount.get(field, "") for field in ("name", "mountPath", "subPath"))
@@ -445,6 +453,42 @@ def _toleration_problems(path: str, toleration: Object) -> Iterator[Problem]:
     yield from _choice_problems(
         f"{path}.effect", effect or "NoSchedule", ("NoSchedule", "PreferNoSchedule", "NoExecute")
     )
+
+
+def _privilege_problems(path: str, context: Object) -> Iterator[Problem]:
+    yield from _identity_problems(f"{path}.securityContext", context)
+    if context.get("privileged"):
+        if not path.startswith("spec.initContainers"):
+            raise not_implemented("pods with spec.containers[].securityContext.privileged")
+        if context.get("allowPrivilegeEscalation") is False:
+            text = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+            yield illegal(f"{path}.securityContext", context, text)
+
+
+def _preference_problems(preferred: Sequence[Object]) -> Iterator[Problem]:
+    for index, each in enumerate(preferred):
+        path = f"spec.affinity.nodeAffinity.{_PREFERRED}[{index}]"
+        if not 1 <= each.get("weight", 0) <= 100:
+            yield illegal(f"{path}.weight", each.get("weight", 0), "must be in the range 1-100")
+        for number, rule in enumerate(each.get("preference", {}).get("matchExpressions", [])):
+            yield from _node_rule_problems(f"{path}.preference.matchExpressions[{number}]", rule)
+
+
+def _node_rule_problems(path: str, rule: Object) -> Iterator[Problem]:
+    operator, values = rule.get("operator", ""), rule.get("values", [])
+    if operator in ("In", "NotIn"):
+        if not values:
+            yield required(f"{path}.values", "must be specified when `operator` is 'In' or 'NotIn'")
+    elif operator in ("Exists", "DoesNotExist"):
+        if values:
+            yield forbidden(f"{path}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+    elif operator in ("Gt", "Lt"):
+        if len(values) != 1:
+            yield required(f"{path}.values", "must be specified single value when `operator` is 'Lt' or 'Gt'")
+    else:
+        yield illegal(f"{path}.operator", operator, "not a valid selector operator")
+    if problem := label_key_problem(rule.get("key", "")):
+        yield illegal(f"{path}.key", rule.get("key", ""), problem)
 
 
 def _pod_change_problems(spec: Object, old: Object) -> Iterator[Problem]:
