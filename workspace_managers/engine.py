@@ -10,9 +10,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from time import monotonic
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import attrs
 
@@ -35,6 +36,9 @@ from .tasks import in_time, in_words
 ROUNDS = 3
 """How often a start begins again because the workspace was changed while its claims were made."""
 
+_ENDING = frozenset({"A1", "A2"})
+"""The rules of a denial that says for certain that a user has no access."""
+
 T = TypeVar("T")
 Fact = TypeVar("Fact", Workspace, Volume)
 MakePod = Callable[[Workspace], Awaitable[Mapping[str, Any]]]
@@ -50,10 +54,34 @@ class Plugin(Protocol):
     async def list_workspaces(self, user: User) -> Sequence[Workspace]: ...
     async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]: ...
     async def confirm(self, user: User, name: str) -> Workspace: ...
+    async def review(self, user: User, name: str) -> Workspace: ...
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None: ...
     async def naming(self, claim: str) -> Collection[str] | None: ...
     async def start(self) -> None: ...
     async def close(self) -> None: ...
+
+
+class Answer(Enum):
+    """What a review says of a server that runs."""
+
+    GOES_ON = "goes on"
+    ENDED = "ended"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What the backend says now of the access that a running server rests on.
+
+    Attributes:
+        answer: Only ``ENDED`` is a reason to stop the server (rules E1 and E4).
+        grant: The grant as it is now, where the server goes on.
+        error: Why it does not, or why that is not known: its rule, its sentence for the user, its cause for the log.
+    """
+
+    answer: Answer
+    grant: Workspace | None = None
+    error: WorkspaceManagerError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +132,44 @@ async def confirm(plugin: Plugin, user: User, name: object) -> Workspace:
     """
     if not isinstance(name, str) or not name:
         raise NothingChosen(f"{quote(user.name)} asked for a start without choosing a workspace")
+    return await _decide(plugin, "confirm", user, name)
+
+
+async def review(plugin: Plugin, user: User, name: str, uid: str | None = None) -> Review:
+    """Whether the access that a running server rests on goes on: a start's decision, made again (rules E1 and E4).
+
+    Args:
+        plugin: Whom to ask.
+        user: Whose server it is.
+        name: The workspace that the server was started with.
+        uid: That workspace's UID, where it had one.
+
+    Returns:
+        ``ENDED`` only where the backend itself said so. A failure, and a workspace that is set aside for a mistake in
+        its facts, are ``UNCERTAIN``; so is a denial while identity claims are unknown on which a grant may rest (rule
+        E6).
+    """
     try:
-        answer = await _ask(plugin, "confirm", plugin.confirm(user, name))
-        (grant,) = _checked(plugin, "confirm", [answer], Workspace)
+        grant = await _decide(plugin, "review", user, name)
+    except AccessDenied as error:
+        # Other rules refuse what was asked for, and say nothing of whether the user has access.
+        certain = error.rule in _ENDING and not isinstance(error, StorageRefused)
+        # A grant by claims that are unknown may be open where the one that was found has ended.
+        if certain and not _may_be_missing(plugin, user):
+            return Review(Answer.ENDED, error=error)
+        return Review(Answer.UNCERTAIN, error=error)
+    except WorkspaceManagerError as error:
+        return Review(Answer.UNCERTAIN, error=error)
+    if uid is not None and grant.uid is not None and uid != grant.uid:
+        gone = f"the workspace {quote(name)} of {quote(user.name)} was made anew since its server started"
+        return Review(Answer.ENDED, error=AccessDenied(gone, rule="S6"))
+    return Review(Answer.GOES_ON, grant=grant)
+
+
+async def _decide(plugin: Plugin, method: Literal["confirm", "review"], user: User, name: str) -> Workspace:
+    try:
+        answer = await _ask(plugin, method, getattr(plugin, method)(user, name))
+        (grant,) = _checked(plugin, method, [answer], Workspace)
         if problem := grant.problem():
             raise AccessDenied(f"the workspace {quote(name)} is set aside: {problem}", rule="F3")
         return access.require_open(user, name, [grant], plugin.context.today())

@@ -71,6 +71,18 @@ class WorkspaceManager(ABC):
         """
         return access.require_open(user, name, await self.list_workspaces(user), self.context.today())
 
+    async def review(self, user: User, name: str) -> Workspace:
+        """The grant that a running server rests on, from the backend itself; its server ends where this is denied.
+
+        Called while the server runs. Override it where ``confirm`` may deny on what a cache does not know yet: a start
+        can be tried again, a server that was stopped cannot be given back.
+
+        Raises:
+            AccessDenied: It is certain that the user has no grant of it that is open now.
+            BackendUnavailable: That is not certain.
+        """
+        return await self.confirm(user, name)
+
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None:  # noqa: B027 - optional on purpose
         """Called once the pod is ready, so that the volumes are bound and mounted, to write a status back.
 

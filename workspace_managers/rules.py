@@ -55,6 +55,17 @@ RULES: Mapping[str, Rule] = _by_number(
             "An outage reads as access that was taken away, or a refusal tells who works on what.",
         ),
         Rule(
+            "E1",
+            "A running server rests on its user's access: the backend is asked again as it is for a start, and access "
+            "that has ended is told from access that goes on, for each person alone.",
+            "Somebody works on after their access was taken away, or loses a server to a change for somebody else.",
+        ),
+        Rule(
+            "E4",
+            "What is not certain ends no running server.",
+            "An outage of the backend takes everybody's work away at once.",
+        ),
+        Rule(
             "E6",
             "What the identity provider says of a person is unknown when it is lost or unreadable, and then grants and "
             "denies nothing.",

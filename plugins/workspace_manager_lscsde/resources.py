@@ -233,6 +233,21 @@ def read_binding(raw: Mapping[str, Any]) -> Binding:
     )
 
 
+def may_be_for(raw: Mapping[str, Any], username: str, workspace: str) -> bool:
+    """Whether a binding with a mistake in it may have been meant for this user and workspace.
+
+    Args:
+        raw: The binding.
+        username: As ``User.username``.
+        workspace: The workspace's name.
+    """
+    spec = _mapping(raw.get("spec"))
+    named, whom = spec.get("workspace"), spec.get("username")
+    return (not is_name(named) or named == workspace) and (
+        not isinstance(whom, str) or whom.strip().lower() in ("", username)
+    )
+
+
 def read_workspace(raw: Mapping[str, Any]) -> WorkspaceRecord | SetAside:
     """Read a workspace; one that cannot be offered is set aside with the reason."""
     metadata = raw["metadata"]

@@ -13,6 +13,7 @@ import pytest
 
 from tests.factories import pod, shared, start, volume, workspace
 from workspace_managers import (
+    IDENTITY_CLAIMS,
     AccessDenied,
     BackendUnavailable,
     Context,
@@ -450,3 +451,78 @@ async def test_stray_cancellation_inside_a_plugin_is_no_answer(plugin: Plugin) -
     plugin.fail = cancelled
     with pytest.raises(BackendUnavailable, match="CancelledError"):
         await plugin.build_form(ALICE)
+
+
+async def test_review_goes_on_with_the_grant_as_it_is_now(plugin: Plugin) -> None:
+    """E1: what was changed or extended meanwhile ends nothing."""
+    plugin.grants = [workspace("cardio", image="example/other:2.0", last_day=date(2027, 1, 1))]
+    assert await engine.review(plugin, ALICE, "cardio") == engine.Review(engine.Answer.GOES_ON, grant=plugin.grants[0])
+
+
+@pytest.mark.parametrize(
+    ("grants", "rule"),
+    [
+        pytest.param([], "A2", id="no grant"),
+        pytest.param([workspace("asthma")], "A2", id="another workspace"),
+        pytest.param([workspace("cardio", grant_last_day=date(2026, 6, 14))], "A1", id="grant over"),
+        pytest.param([workspace("cardio", last_day=date(2026, 6, 14))], "A1", id="workspace over"),
+        pytest.param([workspace("cardio", first_day=date(2026, 6, 16))], "A1", id="moved to later"),
+        pytest.param([workspace("cardio", uid="new")], "S6", id="made anew"),
+    ],
+)
+async def test_review_tells_that_access_has_ended(plugin: Plugin, grants: list[Workspace], rule: str) -> None:
+    """E1: with the rule by which it did."""
+    plugin.grants = grants
+    review = await engine.review(plugin, ALICE, "cardio", "old")
+    assert (review.answer, review.grant) == (engine.Answer.ENDED, None)
+    assert isinstance(review.error, AccessDenied)
+    assert review.error.rule == rule
+
+
+@pytest.mark.parametrize(
+    ("error", "rule"),
+    [
+        pytest.param(BackendUnavailable("away"), "A4", id="backend away"),
+        pytest.param(ServiceFault("mistake"), "", id="mistake of the service"),
+        pytest.param(StorageRefused("claims"), "S2", id="storage"),
+        pytest.param(StorageRefused("claims", rule="A2"), "A2", id="storage under a rule of access"),
+        pytest.param(AccessDenied("broken", rule="F3"), "F3", id="set aside"),
+        pytest.param(KeyError("bug"), "A4", id="plugin fails"),
+        pytest.param(asyncio.CancelledError(), "A4", id="stray cancellation"),
+        pytest.param(TimeoutError(), "A4", id="time-out"),
+    ],
+)
+async def test_review_ends_nothing_on_what_is_no_answer(plugin: Plugin, error: BaseException, rule: str) -> None:
+    """E4: whatever way the question fails."""
+
+    def fail(_method: str) -> None:
+        raise error
+
+    plugin.fail = fail
+    review = await engine.review(plugin, ALICE, "cardio")
+    assert review.answer is engine.Answer.UNCERTAIN
+    assert review.error is not None
+    assert review.error.rule == rule
+
+
+async def test_review_of_a_workspace_with_a_mistake_is_uncertain(plugin: Plugin) -> None:
+    """E4: a slip in a field takes nobody's access away."""
+    plugin.fresh = workspace("cardio", image="")
+    review = await engine.review(plugin, ALICE, "cardio")
+    assert review.answer is engine.Answer.UNCERTAIN
+    assert review.error is not None
+    assert review.error.rule == "F3"
+
+
+@pytest.mark.parametrize("grants", [[], [workspace("cardio", grant_last_day=date(2026, 6, 14))]], ids=["none", "over"])
+async def test_review_is_uncertain_while_identity_claims_are_unknown(
+    plugin: Plugin, monkeypatch: pytest.MonkeyPatch, grants: list[Workspace]
+) -> None:
+    """E6: another grant, by claims, may be open."""
+    monkeypatch.setattr(Plugin, "capabilities", frozenset({IDENTITY_CLAIMS}))
+    plugin.grants = grants
+    unknown = User.identify("alice", None)
+    assert (await engine.review(plugin, unknown, "cardio")).answer is engine.Answer.UNCERTAIN
+    assert (await engine.review(plugin, ALICE, "cardio")).answer is engine.Answer.ENDED
+    plugin.grants = [workspace("cardio")]
+    assert (await engine.review(plugin, unknown, "cardio")).answer is engine.Answer.GOES_ON

@@ -29,6 +29,7 @@ from workspace_managers import (
     StorageRefused,
     User,
     Workspace,
+    engine,
 )
 from workspace_managers.devcluster.api import EmbeddedApi
 from workspace_managers.kube import client
@@ -990,3 +991,104 @@ def test_package_could_live_in_a_repository_of_its_own(module: Path) -> None:
                 assert names <= set(importlib.import_module(node.module).__all__), node.module
             if node.module.startswith(("lscsde_workspace_mgmt", "kubernetes", "pydantic")):
                 assert module.stem == "compat"
+
+
+_MISTAKE = [{"name": "a", "operator": "IN"}]
+
+
+async def reviewed(world: World, user: User = ALICE) -> tuple[engine.Answer, str | None]:
+    """The answer of a review, and the rule where it is not that the server goes on."""
+    review = await engine.review(world.manager, user, "cardio")
+    return review.answer, None if review.error is None else review.error.rule
+
+
+async def test_review_finds_a_binding_that_the_watch_has_not_told_of(world: World) -> None:
+    """E1: a binding that replaces another is a grant that goes on, also while the cache knows only the old one."""
+    world.workspace("cardio")
+    world.binding("old")
+    await warm(world)
+    world.deafen()
+    world.delete(BINDINGS, "old")
+    assert await reviewed(world) == (engine.Answer.ENDED, "A2")
+    world.binding("others", username="bob")
+    world.binding("elsewhere", workspace="asthma")
+    assert await reviewed(world) == (engine.Answer.ENDED, "A2")
+    world.binding("new", expires="2026-06-15")
+    assert await reviewed(world) == (engine.Answer.ENDED, "A1")
+    world.binding("new")
+    assert await reviewed(world) == (engine.Answer.GOES_ON, None)
+    assert await reviewed(world, User.identify("asthma\\alice")) == (engine.Answer.ENDED, "A2")
+    assert await reviewed(world, User.identify("")) == (engine.Answer.ENDED, "A2")
+
+
+@pytest.mark.parametrize(
+    ("spec", "answer"),
+    [
+        pytest.param({"claims": _MISTAKE}, engine.Answer.UNCERTAIN, id="its claims"),
+        pytest.param({"claims": _MISTAKE, "username": " ALICE "}, engine.Answer.UNCERTAIN, id="in other letters"),
+        pytest.param({"username": " "}, engine.Answer.UNCERTAIN, id="whose"),
+        pytest.param({"workspace": "-"}, engine.Answer.UNCERTAIN, id="of what"),
+        pytest.param({"claims": _MISTAKE, "username": "bob"}, engine.Answer.ENDED, id="somebody else's"),
+        pytest.param({"claims": _MISTAKE, "workspace": "asthma"}, engine.Answer.ENDED, id="another workspace's"),
+    ],
+)
+async def test_review_is_uncertain_where_a_binding_has_a_mistake(
+    world: World, spec: dict[str, Any], answer: engine.Answer
+) -> None:
+    """E4: a slip in a binding is not its end; one in a binding of somebody else keeps nobody's server running."""
+    world.workspace("cardio")
+    world.binding("mine")
+    await warm(world)
+    assert (await reviewed(world))[0] is engine.Answer.GOES_ON
+    world.binding("mine", **spec)
+    assert (await reviewed(world))[0] is answer
+    await world.eventually([])
+    assert (await reviewed(world))[0] is answer
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param({"jupyterWorkspace": {"image": "x", "defaultUri": "//lab"}}, ("uncertain", "F3"), id="mistake"),
+        pytest.param({"status": {"statusText": "Deleting"}}, ("ended", "A2"), id="being deleted"),
+        pytest.param(
+            {"jupyterWorkspace": None, "virtualMachineWorkspace": {"maxHosts": "50%"}},
+            ("ended", "A2"),
+            id="not for Jupyter any more",
+        ),
+    ],
+)
+async def test_review_tells_a_mistake_in_a_workspace_from_its_end(
+    world: World, change: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    """E4: a slip in a workspace is not its end; what its owner means is."""
+    world.workspace("cardio")
+    world.binding("mine")
+    await warm(world)
+    world.delete(WORKSPACES, "cardio")
+    spec: dict[str, Any] = {
+        "displayName": "Cardio",
+        "description": "",
+        "validity": {"availableFrom": "2026-01-01", "expires": "2026-12-31"},
+        "jupyterWorkspace": {"image": "x"},
+    }
+    status = change.get("status")
+    spec = {key: value for key, value in (spec | change).items() if value is not None and key != "status"}
+    world.put(WORKSPACES, "cardio", spec, **({"status": status} if status else {}))
+    answer, rule = await reviewed(world)
+    assert (answer.value, rule) == expected
+
+
+async def test_review_lists_no_binding_where_the_workspace_is_over(world: World) -> None:
+    """E1: at a day's turn many servers end at once, and each list may be long."""
+    world.workspace("cardio")
+    world.binding("mine")
+    await warm(world)
+    world.now = datetime(2026, 12, 31, 12, tzinfo=UTC)
+    before = len(world.api.requests)
+    assert await reviewed(world) == (engine.Answer.ENDED, "A1")
+    assert f"GET {BINDINGS}" not in world.asked_since(before)
+    world.delete(WORKSPACES, "cardio")
+    before = len(world.api.requests)
+    assert await reviewed(world) == (engine.Answer.ENDED, "A2")
+    assert f"GET {BINDINGS}" not in world.asked_since(before)

@@ -32,6 +32,7 @@ from hypothesis import strategies as drawn
 from jupyterhub.auth import Authenticator
 
 from ..context import Context
+from ..engine import Answer
 from ..errors import AccessDenied, BackendUnavailable, StorageRefused
 from ..kube.cache import NOTHING
 from ..kube.claims import OWNER_ANNOTATION
@@ -41,7 +42,7 @@ from ..names import NAME_LIMIT, SHARED_CLAIM, SHARED_NAME, is_label, is_name
 from ..tasks import beside, together
 from .obligations import Obligations, clause
 from .proxy import EXPIRED_EVENT, Gate, Seen, is_any, lose_answer, refuse, reset
-from .stage import Stage, fixed, hub_pod, mounted, own_claims
+from .stage import LAST_DAY, Stage, fixed, hub_pod, mounted, own_claims
 from .world import LOGGER
 
 CROWD = 200
@@ -704,6 +705,44 @@ class WorkspaceManagerContract(Obligations, suite=True):
         with stage.world.faults.inject(lose_answer, concerns=_is_new_claim, times=2) as injected:
             await _starts_with_the_same_claims(stage, "alice", "lost")
         assert injected.used
+
+    # Servers that run
+
+    @clause()
+    async def test_review_ends_access_that_was_taken_away(self, stage: Stage) -> None:
+        """E1: a server goes on while its user has access, ends when that is taken away, and with nobody else's."""
+        for name in ("taken", "deleted", "over"):
+            await stage.study(name, "alice", "bob", last_day=date(2026, 6, 15) if name == "over" else LAST_DAY)
+        await stage.begin()
+        # A plugin may remember what its users had.
+        assert await stage.listed("alice") == await stage.listed("bob") == {"taken", "deleted", "over"}
+        for name in ("taken", "deleted", "over"):
+            for username in ("alice", "bob"):
+                assert (await stage.review(username, name)).answer is Answer.GOES_ON, (username, name)
+        await stage.world.revoke("alice", "taken")
+        assert (await stage.review("alice", "taken")).answer is Answer.ENDED
+        assert (await stage.review("bob", "taken")).answer is Answer.GOES_ON
+        assert (await stage.review("alice", "deleted")).answer is Answer.GOES_ON
+        await stage.world.delete_workspace("deleted")
+        stage.world.now += timedelta(days=1)
+        for username in ("alice", "bob"):
+            assert (await stage.review(username, "deleted")).answer is Answer.ENDED, username
+            assert (await stage.review(username, "over")).answer is Answer.ENDED, username
+
+    @clause()
+    async def test_review_ends_nothing_that_is_uncertain(self, stage: Stage) -> None:
+        """E4: an outage says nothing of anybody's access; the servers run on, and are reviewed again."""
+        await stage.study("uncertain", "alice")
+        await stage.begin()
+        assert (await stage.review("alice", "uncertain")).answer is Answer.GOES_ON
+        await stage.world.outage()
+        for _ in range(3):
+            assert (await stage.review("alice", "uncertain")).answer is Answer.UNCERTAIN
+        await stage.world.recover()
+        async with asyncio.timeout(EVENTUALLY_SECONDS):
+            while (review := await stage.review("alice", "uncertain")).answer is not Answer.GOES_ON:
+                assert review.answer is Answer.UNCERTAIN, review.error
+                await asyncio.sleep(0.05)
 
     # Texts
 

@@ -139,6 +139,10 @@ class Stage:
         await engine.provisioned(self.manager, user, provision)
         return dict(provision.pod)
 
+    async def review(self, identity: str | User, workspace: str) -> engine.Review:
+        """What a review says of a server that a user has running in a workspace."""
+        return await engine.review(self.manager, self._user(identity), workspace)
+
     async def starts(self, identity: str | User, workspace: str, now: datetime | None = None) -> bool:
         """Whether a start is let through (True) or denied (False), which the form must say as well."""
         if now is not None:

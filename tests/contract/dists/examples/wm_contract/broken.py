@@ -594,6 +594,60 @@ class ClosesStartedOnly(ExampleManager):
         await super().close()
 
 
+class ReviewsFromMemory(ExampleManager):
+    """Asks whether the backend and the workspace are there, and takes grants of servers that run from memory."""
+
+    async def review(self, user: User, name: str) -> Workspace:
+        workspaces, _ = await backend.read()
+        known = [each for each in self.seen.get(user.name, ()) if each.name in workspaces]
+        return require_open(user, name, known or await self.grants(user), self.context.today())
+
+
+class EndsColleagues(ExampleManager):
+    """Ends every server of a workspace from which somebody was taken away."""
+
+    async def review(self, user: User, name: str) -> Workspace:
+        grant = await super().review(user, name)
+        if (
+            len({username for username, granted, _ in (await backend.read())[1] if granted == name})
+            == 1
+            < len(self.seen)
+        ):
+            raise AccessDenied("somebody has left")
+        return grant
+
+
+class NeverEnds(ExampleManager):
+    """Takes each end for an outage."""
+
+    async def review(self, user: User, name: str) -> Workspace:
+        try:
+            return await super().review(user, name)
+        except AccessDenied as error:
+            raise BackendUnavailable(str(error)) from error
+
+
+class EndsInAnOutage(ExampleManager):
+    """Takes an outage for the end."""
+
+    async def review(self, user: User, name: str) -> Workspace:
+        try:
+            return await super().review(user, name)
+        except BackendUnavailable as error:
+            raise AccessDenied(str(error)) from error
+
+
+class GoesOnInAnOutage(ExampleManager):
+    """Takes an outage for good news."""
+
+    async def review(self, user: User, name: str) -> Workspace:
+        try:
+            self.last = await super().review(user, name)
+        except BackendUnavailable:
+            return self.last
+        return self.last
+
+
 class KeepsTheUser(ExampleManager):
     """Keeps the user of a question on itself, while it waits for the backend."""
 
@@ -658,6 +712,8 @@ BROKEN: Mapping[str, Sequence[type[ExampleManager]]] = {
     "test_passing_faults_lose_no_start": [AsksOnce],
     "test_conflict_makes_no_second_claim": [ClaimsAnother],
     "test_lost_answer_makes_no_second_claim": [ClaimsAnew],
+    "test_review_ends_access_that_was_taken_away": [ReviewsFromMemory, EndsColleagues, NeverEnds],
+    "test_review_ends_nothing_that_is_uncertain": [EndsInAnOutage, GoesOnInAnOutage],
     "test_hostile_text_stays_text": [EscapesText],
     "test_secrets_stay_out_of_the_log": [LogsClaims],
     "test_class_is_one_that_the_hub_takes": [OfAnotherVersion],
