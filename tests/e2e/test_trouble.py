@@ -71,12 +71,11 @@ async def note(someone: Person) -> Any:
         await someone.page.goto(url, wait_until="commit")
         with suppress(Error):  # the page goes on to another
             read[:] = await someone.contents(f"{someone.name}/note.txt")
-        return bool(read and read[0] != 503)
+        return bool(read and read[0] == 200)
 
     async with asyncio.timeout(60):
         await until(is_read)
-    status, answer = read
-    return answer["content"] if status == 200 else status
+    return read[1]["content"]
 
 
 async def pod_of(hub: Hub, name: str) -> dict[str, Any]:

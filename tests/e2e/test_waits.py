@@ -121,6 +121,19 @@ def audit(demo: Demo, user: str) -> list[Any]:
     ]
 
 
+async def assert_failed(someone: Person, hub: Hub, demo: Demo, cause: Cause, said: str) -> None:
+    """A start that was given up: the page, the log, the audit, the workspace."""
+    name = someone.name
+    await expect(someone.page.locator("#wm-reason")).to_have_text(cause.failed, timeout=START_SECONDS * 1000)
+    await someone.shot(f"failed-{name}")
+    log = [line for line in demo.hub_log.read_text().splitlines() if f"failed at start for '{name}'" in line]
+    assert len(log) == 1, log
+    assert said in log[0].replace("\\'", "'")
+    assert audit(demo, name) == [("pod", "allowed"), ("start", "failed")]
+    if cause is not waiting.ENDED:  # whose volumes were mounted, for as long as it ran
+        assert "status" not in await hub.workspace(name), "not provisioned"
+
+
 @pytest.mark.timeout(600)
 async def test_what_a_start_waits_for_is_told_in_time_and_at_its_end(
     person: Make, hub: Hub, demo: Demo, cluster: NodeCluster, tmp_path: Path
@@ -139,23 +152,17 @@ async def test_what_a_start_waits_for_is_told_in_time_and_at_its_end(
 
     # Nobody says anything.
     await cluster.kill("kube-scheduler")
-    await hub.grant("quiet", "quiet")
-    people["quiet"] = await pending(person, hub, "quiet")
-
-    for name, (_, cause, said) in STORIES.items():
-        await expect(people[name].page.locator("#wm-reason")).to_have_text(cause.failed, timeout=START_SECONDS * 1000)
-        await people[name].shot(f"failed-{name}")
-        log = [line for line in demo.hub_log.read_text().splitlines() if f"failed at start for '{name}'" in line]
-        assert len(log) == 1, log
-        assert said in log[0].replace("\\'", "'")
-        assert audit(demo, name) == [("pod", "allowed"), ("start", "failed")]
-        assert "status" not in await hub.workspace(name), "not provisioned"
-    await assert_accessible(people["room"])
-    quiet = people["quiet"].page.locator("#progress-message")
-    await expect(quiet).to_have_text(waiting.NOBODY.waiting, timeout=130_000)
-    await people["quiet"].shot("waits-quiet")
-
-    await cluster.start("kube-scheduler")
+    try:
+        await hub.grant("quiet", "quiet")
+        people["quiet"] = await pending(person, hub, "quiet")
+        for name, (_, cause, said) in STORIES.items():
+            await assert_failed(people[name], hub, demo, cause, said)
+        await assert_accessible(people["room"])
+        quiet = people["quiet"].page.locator("#progress-message")
+        await expect(quiet).to_have_text(waiting.NOBODY.waiting, timeout=130_000)
+        await people["quiet"].shot("waits-quiet")
+    finally:
+        await cluster.start("kube-scheduler")
     await people["quiet"].page.wait_for_url("**/user/quiet/**", timeout=WITHIN, wait_until="commit")
     await hub.stop("quiet")
     async with asyncio.timeout(30):
