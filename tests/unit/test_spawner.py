@@ -68,6 +68,13 @@ def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(spawner_module, name, 0.01)
 
 
+async def created(pods: Pods) -> None:
+    """Wait until there is a pod."""
+    async with asyncio.timeout(20):
+        while not pods.there:  # noqa: ASYNC110 - the pods tell nobody
+            await asyncio.sleep(0.01)
+
+
 async def refusal_of(spawner: Any) -> Refused:
     with pytest.raises(Refused) as caught:
         await spawner.start()
@@ -763,9 +770,7 @@ async def test_progress_says_what_the_start_waits_for_until_it_goes_on(
         async with asyncio.timeout(20):
             return await anext(events)
 
-    async with asyncio.timeout(20):
-        while not pods.there:  # noqa: ASYNC110 - the pods tell nobody
-            await asyncio.sleep(0.01)
+    await created(pods)
     state = pods.there[spawner.pod_name]["status"]["containerStatuses"][0]
     pods.there[spawner.pod_name]["spec"]["nodeName"] = "node1"
     state["state"] = {"waiting": {"reason": "ErrImagePull"}}
@@ -792,9 +797,7 @@ async def test_start_that_was_broken_off_is_not_ready(pods: Pods, c: Config, whe
 
     spawner.server.wait_up = silent
     waits = spawner.start()
-    async with asyncio.timeout(20):
-        while not pods.there:  # noqa: ASYNC110 - the pods tell nobody
-            await asyncio.sleep(0.01)
+    await created(pods)
     await asyncio.sleep(0.1)
     if when == "answer":
         await waits
@@ -813,8 +816,7 @@ async def test_pod_of_a_start_that_goes_on_is_not_deleted_as_ended(pods: Pods, c
     spawner = make_spawner(c, pods=pods, profile="cardio")
     start = spawner.start()
     async with asyncio.timeout(20):
-        while not pods.there:  # noqa: ASYNC110 - the pods tell nobody
-            await asyncio.sleep(0.01)
+        await created(pods)
         status = pods.there[spawner.pod_name]["status"]
         notebook = status["containerStatuses"][0]
         status["phase"] = "Running"
@@ -837,8 +839,7 @@ async def test_pod_that_has_ended_is_not_waited_for(pods: Pods, c: Config, audit
     spawner = make_spawner(c, pods=pods, profile="cardio")
     start = spawner.start()
     async with asyncio.timeout(20):
-        while not pods.there:  # noqa: ASYNC110 - the pods tell nobody
-            await asyncio.sleep(0.01)
+        await created(pods)
         await asyncio.sleep(0.1)  # a cancellation just as a pod is created is lost in Python 3.11's wait_for
         pods.there[spawner.pod_name]["status"] |= {"phase": "Failed", "reason": "Evicted"}
         with pytest.raises(Refused) as caught:

@@ -26,7 +26,7 @@ from ..errors import (
     quote,
 )
 from ..kube.client import from_library
-from .waiting import ROOM
+from .waiting import ROOM, TELL
 
 RETRY_SECONDS = 30
 """What ``Retry-After`` says of a failure that may pass."""
@@ -42,18 +42,17 @@ _STATUS: tuple[tuple[type[WorkspaceManagerError], int], ...] = (
     (WorkspaceManagerError, 500),
 )
 
-_TELL = "please tell the people who run this service"
 TOO_LARGE = (
     f"This workspace asks for more than the cluster gives to one server. {NO_DATA_LOST} Trying again does not help; "
-    f"{_TELL}."
+    f"{TELL}."
 )
 SILENT = (
     f"Your workspace was started, but its server does not answer. {NO_DATA_LOST} Please try again; if it fails again, "
-    f"{_TELL} which workspace you chose."
+    f"{TELL} which workspace you chose."
 )
 AWAY = (
     f"The cluster that runs the workspaces does not answer at the moment. {NO_DATA_LOST} Please try again in a few "
-    f"minutes; if it goes on, {_TELL}."
+    f"minutes; if it goes on, {TELL}."
 )
 
 

@@ -19,7 +19,7 @@ Object = Mapping[str, Any]
 QUIET_SECONDS = 120.0
 """After so long without a change, nobody has answered for a pod."""
 
-_TELL = "please tell the people who run this service"
+TELL = "please tell the people who run this service"
 _SAVED = "What was saved in the folder of the workspace is kept."
 _IN_TIME = "If that takes too long, this page says what to do."
 
@@ -42,25 +42,25 @@ class Cause:
 ROOM = Cause(
     "room",
     f"Waiting for room: no machine of the cluster can take this workspace at the moment. {_IN_TIME}",
-    f"There is no room left to run this workspace now. {NO_DATA_LOST} Please try again later; if it goes on, {_TELL}.",
+    f"There is no room left to run this workspace now. {NO_DATA_LOST} Please try again later; if it goes on, {TELL}.",
 )
 STORAGE = Cause(
     "storage",
     f"Waiting for the storage of this workspace, which is not ready yet. {_IN_TIME}",
-    f"The storage of this workspace did not become ready in time. {NO_DATA_LOST} Trying again rarely helps; {_TELL} "
+    f"The storage of this workspace did not become ready in time. {NO_DATA_LOST} Trying again rarely helps; {TELL} "
     "which workspace you chose.",
 )
 LOADING = Cause(
     "its image",
     "The software of this workspace is being loaded. The first time, that can take some minutes.",
     f"The software of this workspace was still being loaded when the time for the start was over. {NO_DATA_LOST} "
-    f"Please try again, it goes on from there; if it fails again, {_TELL}.",
+    f"Please try again, it goes on from there; if it fails again, {TELL}.",
 )
 IMAGE = Cause(
     "its image",
     f"Waiting for the software of this workspace, which could not be loaded so far. The cluster goes on trying. "
     f"{_IN_TIME}",
-    f"The software of this workspace could not be loaded. {NO_DATA_LOST} Trying again rarely helps; {_TELL} which "
+    f"The software of this workspace could not be loaded. {NO_DATA_LOST} Trying again rarely helps; {TELL} which "
     "workspace you chose.",
 )
 SETUP = Cause(
@@ -68,25 +68,25 @@ SETUP = Cause(
     f"The cluster cannot run the software of this workspace in the way that it is set up. It goes on trying. "
     f"{_IN_TIME}",
     f"The cluster cannot run the software of this workspace in the way that it is set up. {NO_DATA_LOST} Trying again "
-    f"rarely helps; {_TELL} which workspace you chose.",
+    f"rarely helps; {TELL} which workspace you chose.",
 )
 ENDED = Cause(
     "its server",
     f"The software of this workspace ended as soon as it was started. The cluster goes on trying. {_IN_TIME}",
     f"The software of this workspace ended as soon as it was started. {NO_DATA_LOST} Trying again rarely helps; "
-    f"{_TELL} which workspace you chose.",
+    f"{TELL} which workspace you chose.",
 )
 MEMORY = Cause(
     "its server",
     f"The software of this workspace needs more memory than the workspace has. The cluster goes on trying. {_IN_TIME}",
     f"The software of this workspace needs more memory than the workspace has. {NO_DATA_LOST} Trying again rarely "
-    f"helps; {_TELL} which workspace you chose.",
+    f"helps; {TELL} which workspace you chose.",
 )
 NOBODY = Cause(
     "any answer",
-    f"The cluster has not said anything about this workspace for two minutes. You can go on waiting; {_TELL} which "
+    f"The cluster has not said anything about this workspace for two minutes. You can go on waiting; {TELL} which "
     "workspace you chose if nothing happens.",
-    f"The cluster did not say anything about this workspace in time. {NO_DATA_LOST} If it is so again, {_TELL} which "
+    f"The cluster did not say anything about this workspace in time. {NO_DATA_LOST} If it is so again, {TELL} which "
     "workspace you chose.",
 )
 
@@ -194,7 +194,7 @@ def trouble(pod: Object | None) -> str:
         if ended.get("reason") == "OOMKilled":
             return f"Your workspace used more memory than it has, and was ended and started anew. {_SAVED}"
         if "waiting" in (each.get("state") or {}) and ended:
-            return f"The software of your workspace keeps ending. {_SAVED} If that goes on, {_TELL}."
+            return f"The software of your workspace keeps ending. {_SAVED} If that goes on, {TELL}."
     return ""
 
 
@@ -213,7 +213,7 @@ def became(pod: Object | None) -> str:
         return f"The cluster has ended your workspace, to make room or because a machine went away. {_SAVED}"
     if ended and all(each.get("exitCode") == 0 for each in ended):
         return f"The software of your workspace was shut down. {_SAVED}"
-    return f"The software of your workspace has ended by itself. {_SAVED} If that happens again, {_TELL}."
+    return f"The software of your workspace has ended by itself. {_SAVED} If that happens again, {TELL}."
 
 
 def _cause(pod: Object, events: Sequence[Object], claims: Mapping[str, str]) -> Cause | None:
