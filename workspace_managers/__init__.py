@@ -5,7 +5,7 @@ What a plugin may import is what ``__all__`` lists; everything else may change w
 """
 
 from .access import in_scope, parse_day, require_open
-from .capabilities import IDENTITY_CLAIMS
+from .capabilities import IDENTITY_CLAIMS, TELLS_CHANGES
 from .context import Context
 from .errors import (
     AccessDenied,
@@ -35,6 +35,7 @@ __all__ = [
     "INTERFACE_VERSION",
     "SHARED_CLAIM",
     "SHARED_NAME",
+    "TELLS_CHANGES",
     "AccessDenied",
     "ApiError",
     "BackendUnavailable",

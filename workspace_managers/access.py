@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import Enum
 
 from .errors import NO_DATA_LOST, AccessDenied, quote
@@ -43,6 +43,14 @@ def parse_day(value: object) -> date:
 def last_day(workspace: Workspace) -> date:
     """The last day on which a grant opens its workspace: the earlier of the two."""
     return min(workspace.last_day, workspace.grant_last_day)
+
+
+def end(workspace: Workspace, zone: tzinfo) -> datetime:
+    """The moment after the last day of a grant; the end of time where there is no such day."""
+    try:
+        return datetime.combine(last_day(workspace) + timedelta(days=1), time(), zone)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def availability(workspace: Workspace, today: date) -> Availability:

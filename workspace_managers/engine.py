@@ -192,13 +192,9 @@ async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod)
     grant = await confirm(plugin, user, name)
     for _ in range(ROUNDS):
         confirmed_at = monotonic()
-        volumes = _checked(
-            plugin, "volumes_for", await _ask(plugin, "volumes_for", plugin.volumes_for(user, grant)), Volume
-        )
-        if problem := next(filter(None, (volume.problem() for volume in volumes)), None):
-            raise StorageRefused(f"a volume of workspace {quote(grant.name)} is wrong: {problem}")
-        storage.check_volumes(grant.name, volumes)
-        rebuilt = pods.rebuild(await make_pod(grant), grant, volumes, settings.policy)
+        volumes = await volumes_of(plugin, user, grant)
+        seconds_left = (access.end(grant, settings.timezone) - plugin.context.clock()).total_seconds()
+        rebuilt = pods.rebuild(await make_pod(grant), grant, volumes, seconds_left, settings.policy)
         await ensure_claims(plugin.context.kube, settings, grant, volumes, partial(_named_by, plugin))
         if monotonic() - confirmed_at > plugin.context.timeouts.confirmed:
             before, confirmed_at = grant, monotonic()
@@ -213,6 +209,22 @@ async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod)
             confirmed_at=confirmed_at,
         )
     raise BackendUnavailable(f"the workspace {quote(name)} was changed {ROUNDS} times while its server was made ready")
+
+
+async def volumes_of(plugin: Plugin, user: User, grant: Workspace) -> Sequence[Volume]:
+    """What a pod of this grant mounts.
+
+    Raises:
+        StorageRefused: Something of it is not right.
+        BackendUnavailable: The plugin could not answer.
+    """
+    volumes = _checked(
+        plugin, "volumes_for", await _ask(plugin, "volumes_for", plugin.volumes_for(user, grant)), Volume
+    )
+    if problem := next(filter(None, (volume.problem() for volume in volumes)), None):
+        raise StorageRefused(f"a volume of workspace {quote(grant.name)} is wrong: {problem}")
+    storage.check_volumes(grant.name, volumes)
+    return volumes
 
 
 async def confirm_again(plugin: Plugin, user: User, provision: Provision) -> Provision:

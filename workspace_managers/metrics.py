@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -26,6 +26,11 @@ DECISION_SECONDS = Histogram(
     "Time of a decision; at stage pod it is that of the provisioning, claims included",
     ("stage",),
     buckets=_SECONDS,
+)
+SESSIONS = Gauge(
+    "workspace_managers_sessions",
+    "Servers that run, by whether the last review of their users' access had a certain answer",
+    ("answer",),
 )
 API_ERRORS = Counter(
     "workspace_managers_api_errors",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ NOTEBOOK = "notebook"
 WORKSPACE_ANNOTATION = "workspace-managers/workspace"
 VERSIONS_ANNOTATION = "workspace-managers/versions"
 """The versions of the resources that the pod's volumes were decided on, as JSON."""
+
+LONGEST_SECONDS = 2**31 - 1
+"""The longest life of a pod that the API takes, of 68 years."""
 
 # Every other kind can hold files that outlive the pod, or reach the node's own; a kind that we do not know can too.
 PASSING_KINDS = frozenset({"configMap", "secret", "emptyDir", "projected", "downwardAPI"})
@@ -52,7 +56,11 @@ class Rebuilt:
 
 
 def rebuild(
-    pod: Mapping[str, Any], workspace: Workspace, volumes: Sequence[Volume], policy: Policy = STRICT
+    pod: Mapping[str, Any],
+    workspace: Workspace,
+    volumes: Sequence[Volume],
+    seconds_left: float,
+    policy: Policy = STRICT,
 ) -> Rebuilt:
     """The pod of this workspace: foreign storage off, its own on, and what else the workspace says of its pods.
 
@@ -60,6 +68,7 @@ def rebuild(
         pod: The pod that the hub would create.
         workspace: As confirmed by the backend.
         volumes: As checked by ``storage.check_volumes``.
+        seconds_left: Until access ends; Kubernetes ends the pod then, whether the hub is there or not (rule E3).
         policy: What the operator allows.
 
     Raises:
@@ -79,6 +88,7 @@ def rebuild(
     _schedule(spec, workspace)
     _add_environment(notebook, workspace.environment)
     _set_service_account(spec, workspace, policy)
+    _end(spec, seconds_left)
     return Rebuilt(rebuilt, removed)
 
 
@@ -186,6 +196,12 @@ def _schedule(spec: dict[str, Any], workspace: Workspace) -> None:
         spec["nodeSelector"] = {**selector, **workspace.node_selector}
     if workspace.tolerations:
         spec["tolerations"] = [*(spec.get("tolerations") or []), *(dict(each) for each in workspace.tolerations)]
+
+
+def _end(spec: dict[str, Any], seconds_left: float) -> None:
+    # Kubernetes counts from the moment at which a node has taken the pod, so it never ends it too early.
+    own = spec.get("activeDeadlineSeconds") or LONGEST_SECONDS
+    spec["activeDeadlineSeconds"] = max(1, math.ceil(min(own, LONGEST_SECONDS, seconds_left)))
 
 
 def _add_environment(notebook: dict[str, Any], environment: Mapping[str, str]) -> None:

@@ -61,9 +61,24 @@ RULES: Mapping[str, Rule] = _by_number(
             "Somebody works on after their access was taken away, or loses a server to a change for somebody else.",
         ),
         Rule(
+            "E2",
+            "A person is told beforehand when their access ends, where that is known.",
+            "Somebody's work is cut off in the middle, and what they had not saved is lost.",
+        ),
+        Rule(
+            "E3",
+            "A pod has its last day as its own deadline, which Kubernetes keeps to.",
+            "Somebody works on after their last day, because the hub was away.",
+        ),
+        Rule(
             "E4",
-            "What is not certain ends no running server.",
-            "An outage of the backend takes everybody's work away at once.",
+            "What is not certain ends no running server, unless it stays so for as long as the operator allows.",
+            "An outage of the backend takes everybody's work away at once, or keeps access open for ever.",
+        ),
+        Rule(
+            "E5",
+            "A hub that starts reviews every server that runs before it answers anybody's form.",
+            "Access that was taken away while the hub was down goes on.",
         ),
         Rule(
             "E6",

@@ -25,7 +25,7 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 NO_POLICY = "none"
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
-_SECONDS = re.compile(r"\d{1,9}", re.ASCII)
+_NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def _manager(text: str) -> str:
@@ -53,10 +53,13 @@ def _capacity(text: str) -> str:
     return text
 
 
-def _seconds(text: str) -> int:
-    if not _SECONDS.fullmatch(text) or int(text) == 0:
-        raise ValueError("is no whole number from 1 to 999999999")
-    return int(text)
+def _number(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not _NUMBER.fullmatch(text) or not least <= int(text) <= most:
+            raise ValueError(f"is no whole number from {least} to {most}")
+        return int(text)
+
+    return parse
 
 
 def _timezone(text: str) -> zoneinfo.ZoneInfo:
@@ -173,7 +176,7 @@ VARIABLES: tuple[Variable, ...] = (
         "Seconds that a server may take to start before KubeSpawner gives up.",
         "a whole number of seconds above zero, of at most nine digits, such as 900 for 15 minutes",
         "900",
-        _seconds,
+        _number(1, 999_999_999),
     ),
     Variable(
         "WORKSPACE_TIMEZONE",
@@ -190,6 +193,22 @@ VARIABLES: tuple[Variable, ...] = (
         "true or false",
         "true",
         _flag,
+    ),
+    Variable(
+        "WORKSPACE_REVIEW_MINUTES",
+        "review_minutes",
+        "Minutes between two reviews of a running server, where the workspace manager cannot tell what has changed.",
+        "a whole number of minutes from 1 to 1440, such as 5",
+        "5",
+        _number(1, 1440),
+    ),
+    Variable(
+        "WORKSPACE_UNCERTAIN_HOURS",
+        "uncertain_hours",
+        "Hours after which a server is stopped whose user's access cannot be confirmed, as in an outage; 0 for never.",
+        "a whole number of hours from 0 to 8760, such as 12",
+        "12",
+        _number(0, 8760),
     ),
     NAMESPACE,
     Variable(
@@ -216,6 +235,8 @@ class Settings:
         start_timeout: Seconds.
         timezone: Where days begin and end (rule A1).
         scoped_names: Whether a backslash in a person's name ends a workspace's, for ``User.identify`` (rule A2).
+        review_minutes: Between two reviews of a server, for plugins that do not tell what changed (rule E1).
+        uncertain_hours: How long a server runs on without a certain answer; 0 for any time (rule E4).
         namespace: The hub's own.
         policy: What workspaces are allowed beyond the strict default.
     """
@@ -227,6 +248,8 @@ class Settings:
     start_timeout: int
     timezone: zoneinfo.ZoneInfo
     scoped_names: bool
+    review_minutes: int
+    uncertain_hours: int
     namespace: str
     policy: Policy = STRICT
 

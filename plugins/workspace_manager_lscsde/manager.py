@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from typing import Any
 
 from workspace_managers import (
+    IDENTITY_CLAIMS,
+    TELLS_CHANGES,
     AccessDenied,
     ApiError,
     BackendUnavailable,
@@ -33,11 +35,13 @@ from workspace_managers import (
 )
 
 from .compat import BINDINGS, WORKSPACES, Kind, get_object
+from .listing import Listing
 from .matching import identity_keys
 from .refused import Refused, Trouble
 from .resources import (
     Binding,
     SetAside,
+    Status,
     WorkspaceRecord,
     may_be_for,
     named_claims,
@@ -62,6 +66,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
     """
 
     interface_versions = (1, 1)
+    capabilities = frozenset({IDENTITY_CLAIMS, TELLS_CHANGES})
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -74,6 +79,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             keep=self._keep_binding,
             keys=_binding_keys,
             log=context.log,
+            changed=self._tell_binding,
         )
         self._workspaces: WatchCache[WorkspaceRecord | SetAside] = WatchCache(
             context.kube,
@@ -81,7 +87,9 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             keep=self._keep_workspace,
             keys=_no_keys,
             log=context.log,
+            changed=self._tell_workspace,
         )
+        self._listing = Listing(lambda: self._objects(BINDINGS))
 
     async def start(self) -> None:
         """Begin to watch both collections; a question that comes before the first list waits for it."""
@@ -90,7 +98,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
 
     async def close(self) -> None:
         """Stop both watches."""
-        await asyncio.gather(self._bindings.close(), self._workspaces.close())
+        await asyncio.gather(self._bindings.close(), self._workspaces.close(), self._listing.close())
 
     async def list_workspaces(self, user: User) -> Sequence[Workspace]:
         """Every grant of this user, from memory: no request once both collections are there."""
@@ -137,7 +145,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             if record.last_day < self.context.today() or not in_scope(user, name):
                 raise
             bindings: list[Binding] = []
-            async for raw in self._objects(BINDINGS):
+            for raw in await self._listing.bindings_of(name):
                 try:
                     binding = read_binding(raw)
                 except Refused as refused:
@@ -145,7 +153,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
                         shown = quote(raw["metadata"]["name"], 80)
                         raise BackendUnavailable(f"the binding {shown} is set aside: {refused.reason}") from denied
                     continue
-                if binding.workspace == name and binding.grants(user):
+                if binding.grants(user):
                     bindings.append(binding)
             return require_open(user, name, [record.grant(binding) for binding in bindings], self.context.today())
 
@@ -274,6 +282,20 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             self._set_aside_once.forget(WORKSPACES, record.name)
         return record
 
+    def _tell_binding(self, before: Binding | None, now: Binding | None) -> None:
+        bindings = [binding for binding in (before, now) if binding is not None]
+        # Who has the claims that a binding asks for is not known here.
+        self.context.changed(
+            usernames={binding.username for binding in bindings if binding.username is not None},
+            workspaces={binding.workspace for binding in bindings if binding.username is None},
+        )
+
+    def _tell_workspace(
+        self, before: WorkspaceRecord | SetAside | None, now: WorkspaceRecord | SetAside | None
+    ) -> None:
+        if before is None or now is None or _meaning(before) != _meaning(now):
+            self.context.changed(workspaces={record.name for record in (before, now) if record is not None})
+
     def _set_aside(self, kind: Kind, raw: Mapping[str, Any], reason: str, trouble: Trouble) -> None:
         if trouble in _MISTAKES:
             metadata = raw["metadata"]
@@ -304,6 +326,13 @@ class _Once:
 
     def forget(self, kind: Kind, name: str) -> None:
         self._logged.pop((kind.word, name), None)
+
+
+def _meaning(record: WorkspaceRecord | SetAside) -> WorkspaceRecord | SetAside:
+    """A record without what each start writes to the workspace's status."""
+    if isinstance(record, SetAside):
+        return record._replace(version="")
+    return record._replace(version="", status=Status(None, None, {}))
 
 
 def _binding_keys(binding: Binding) -> Iterable[str]:

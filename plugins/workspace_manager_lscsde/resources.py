@@ -233,6 +233,12 @@ def read_binding(raw: Mapping[str, Any]) -> Binding:
     )
 
 
+def workspace_named_by(raw: Mapping[str, Any]) -> str | None:
+    """The workspace that a binding names, right or wrong in the rest; None where it names none."""
+    named = _mapping(raw.get("spec")).get("workspace")
+    return named if is_name(named) else None
+
+
 def may_be_for(raw: Mapping[str, Any], username: str, workspace: str) -> bool:
     """Whether a binding with a mistake in it may have been meant for this user and workspace.
 
@@ -241,9 +247,8 @@ def may_be_for(raw: Mapping[str, Any], username: str, workspace: str) -> bool:
         username: As ``User.username``.
         workspace: The workspace's name.
     """
-    spec = _mapping(raw.get("spec"))
-    named, whom = spec.get("workspace"), spec.get("username")
-    return (not is_name(named) or named == workspace) and (
+    whom = _mapping(raw.get("spec")).get("username")
+    return workspace_named_by(raw) in (None, workspace) and (
         not isinstance(whom, str) or whom.strip().lower() in ("", username)
     )
 

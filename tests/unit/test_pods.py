@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -23,9 +24,13 @@ VOLUMES = [volume(), shared()]
 
 
 def rebuild(
-    document: dict[str, Any], asked: Workspace, volumes: list[Volume], policy: Policy = STRICT
+    document: dict[str, Any],
+    asked: Workspace,
+    volumes: list[Volume],
+    policy: Policy = STRICT,
+    seconds_left: float = inf,
 ) -> dict[str, Any]:
-    return rebuilt_of(document, asked, volumes, policy).pod
+    return rebuilt_of(document, asked, volumes, seconds_left, policy).pod
 
 
 def claims_of(rebuilt: dict[str, Any]) -> dict[str, str]:
@@ -38,6 +43,23 @@ def claims_of(rebuilt: dict[str, Any]) -> dict[str, str]:
 
 def mounts_of(container: dict[str, Any]) -> dict[str, str]:
     return {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+
+
+@pytest.mark.parametrize(
+    ("left", "own", "seconds"),
+    [
+        pytest.param(3600.2, None, 3601, id="rounded-up"),
+        pytest.param(-5.0, None, 1, id="over"),
+        pytest.param(1e12, None, 2**31 - 1, id="far"),
+        pytest.param(inf, None, 2**31 - 1, id="never"),
+        pytest.param(3600.0, 60, 60, id="the-hubs-own-is-earlier"),
+        pytest.param(60.0, 3600, 60, id="the-hubs-own-is-later"),
+    ],
+)
+def test_e3_pod_ends_with_the_access(left: float, own: int | None, seconds: int) -> None:
+    document = pod(**({} if own is None else {"activeDeadlineSeconds": own}))
+    rebuilt = rebuild(document, workspace(), VOLUMES, seconds_left=left)
+    assert rebuilt["spec"]["activeDeadlineSeconds"] == seconds
 
 
 def test_pod_has_exactly_the_workspaces_claims() -> None:
@@ -140,7 +162,7 @@ def test_what_is_taken_off_is_told_by_name_and_kind(
         document["spec"]["initContainers"] = [
             {"name": "i", "volumeDevices": [{"name": device, "devicePath": "/dev/x"}]}
         ]
-    assert rebuilt_of(document, workspace(), VOLUMES).removed == removed
+    assert rebuilt_of(document, workspace(), VOLUMES, inf).removed == removed
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,8 @@ def test_l3_nothing_set_gives_the_documented_defaults() -> None:
         start_timeout=900,
         timezone=zoneinfo.ZoneInfo("UTC"),
         scoped_names=True,
+        review_minutes=5,
+        uncertain_hours=12,
         namespace="default",
     )
 
@@ -72,6 +74,9 @@ def test_l3_nothing_set_gives_the_documented_defaults() -> None:
         ),
         pytest.param("WORKSPACE_SCOPED_NAMES", "false", "scoped_names", False, id="scoped-no"),
         pytest.param("WORKSPACE_SCOPED_NAMES", " true\n", "scoped_names", True, id="scoped-yes"),
+        pytest.param("WORKSPACE_REVIEW_MINUTES", "1", "review_minutes", 1, id="review-least"),
+        pytest.param("WORKSPACE_REVIEW_MINUTES", " 1440 ", "review_minutes", 1440, id="review-a-day"),
+        pytest.param("WORKSPACE_UNCERTAIN_HOURS", "0", "uncertain_hours", 0, id="uncertain-never"),
         pytest.param("POD_NAMESPACE", "a" * 63, "namespace", "a" * 63, id="namespace-63"),
         pytest.param("POD_NAMESPACE", "x", "namespace", "x", id="namespace-one-character"),
     ],
@@ -110,6 +115,9 @@ def test_l3_a_good_value_is_taken(name: str, value: str, field: str, expected: o
             "only by itself",
             id="modes-pod-and-other",
         ),
+        pytest.param("WORKSPACE_REVIEW_MINUTES", "0", "'0'", "from 1 to 1440", id="review-zero"),
+        pytest.param("WORKSPACE_REVIEW_MINUTES", "1441", "'1441'", "from 1 to 1440", id="review-over-a-day"),
+        pytest.param("WORKSPACE_UNCERTAIN_HOURS", "0.5", "'0.5'", "from 0 to 8760", id="uncertain-fraction"),
         pytest.param("DEFAULT_STORAGE_CAPACITY", "10GB", "'10GB'", "such as 10Gi, 500Mi or 10G", id="capacity-10GB"),
         pytest.param("DEFAULT_STORAGE_CAPACITY", "0", "no size", "above zero", id="capacity-zero"),
         pytest.param("DEFAULT_STORAGE_CAPACITY", "0Gi", "no size", "above zero", id="capacity-zero-gi"),
@@ -169,6 +177,8 @@ def test_l3_every_problem_is_told_at_once() -> None:
         KS_START_TIMEOUT="15m",
         WORKSPACE_TIMEZONE="Nowhere",
         WORKSPACE_SCOPED_NAMES="True",
+        WORKSPACE_REVIEW_MINUTES="0",
+        WORKSPACE_UNCERTAIN_HOURS="-1",
         POD_NAMESPACE="No!",
         WORKSPACE_POLICY="/nonexistent/policy.yaml",
     )

@@ -31,6 +31,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as drawn
 from jupyterhub.auth import Authenticator
 
+from ..capabilities import TELLS_CHANGES
 from ..context import Context
 from ..engine import Answer
 from ..errors import AccessDenied, BackendUnavailable, StorageRefused
@@ -50,6 +51,10 @@ CROWD = 200
 RACERS = 50
 """Starts of one workspace at once."""
 EVENTUALLY_SECONDS = 10.0
+TOLD_SECONDS = 5.0
+"""Within so long a change is told; the server must have ended five seconds later."""
+SETTLED_SECONDS = 0.3
+"""What is not told by then is not about to be."""
 SLOW_SECONDS = 4.0
 """Less than the time after which a request is repeated."""
 SILENCE_SECONDS = 1.0
@@ -744,6 +749,42 @@ class WorkspaceManagerContract(Obligations, suite=True):
                 assert review.answer is Answer.UNCERTAIN, review.error
                 await asyncio.sleep(0.05)
 
+    @clause()
+    async def test_changes_are_told_of_those_concerned(self, stage: Stage) -> None:
+        """E1: a server is reviewed when its plugin tells of a change; untold, access that was taken away goes on."""
+        for name, username in (("taken", "alice"), ("deleted", "carol"), ("quiet", "bob")):
+            await stage.study(name, username)
+        await stage.begin()
+        _needs_changes_told(stage)
+        for name, username in (("taken", "alice"), ("deleted", "carol"), ("quiet", "bob")):
+            assert await stage.listed(username) == {name}
+        await asyncio.sleep(SETTLED_SECONDS)  # what is told of the beginning is no change
+        stage.told.clear()
+        await stage.world.revoke("alice", "taken")
+        await _told(stage, "alice", "taken")
+        assert (await stage.review("alice", "taken")).answer is Answer.ENDED, "told before the plugin knew of it"
+        await stage.world.delete_workspace("deleted")
+        await _told(stage, "carol", "deleted")
+        assert (await stage.review("carol", "deleted")).answer is Answer.ENDED, "told before the plugin knew of it"
+        await asyncio.sleep(SETTLED_SECONDS)
+        assert not stage.is_told_of("bob", "quiet"), "told of somebody whom it does not concern"
+
+    @clause()
+    async def test_changes_during_an_outage_are_told_after_it(self, stage: Stage) -> None:
+        """E1: what was taken away while nobody could be asked goes on, unless somebody asks again afterwards."""
+        await stage.study("cut", "alice")
+        await stage.begin()
+        _needs_changes_told(stage)
+        assert await stage.listed("alice") == {"cut"}
+        await asyncio.sleep(SETTLED_SECONDS)
+        with stage.world.faults.inject(refuse(503, "ServiceUnavailable"), concerns=is_any):
+            await stage.world.faults.cut_watches()
+            stage.told.clear()
+            await stage.world.revoke("alice", "cut")
+            await asyncio.sleep(SETTLED_SECONDS)
+        await _told(stage, "alice", "cut")
+        assert (await stage.review("alice", "cut")).answer is not Answer.GOES_ON
+
     # Texts
 
     @clause()
@@ -910,6 +951,21 @@ async def _watched(stage: Stage, identity: str | User, workspace: str) -> None:
                         return
                     await asyncio.sleep(0.01)
     pytest.skip("the plugin does not watch the Kubernetes API")
+
+
+def _needs_changes_told(stage: Stage) -> None:
+    if TELLS_CHANGES not in stage.manager.capabilities:
+        pytest.skip("the plugin does not tell of changes, so servers are reviewed every WORKSPACE_REVIEW_MINUTES")
+
+
+async def _told(stage: Stage, username: str, workspace: str) -> None:
+    """Wait until a server is to be reviewed."""
+    try:
+        async with asyncio.timeout(TOLD_SECONDS):
+            while not stage.is_told_of(username, workspace):  # noqa: ASYNC110 - looked at as late as the clause may
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        raise AssertionError(f"{TOLD_SECONDS:g} s after the change nothing was told of {username!r}") from None
 
 
 async def _starts_with_the_same_claims(stage: Stage, identity: str, workspace: str) -> None:

@@ -82,6 +82,7 @@ class Stage:
     Attributes:
         world: The backend, the clock and the claims.
         manager: The plugin, from ``begin`` on.
+        told: Usernames and workspaces of each change that it has told of.
     """
 
     manager: WorkspaceManager
@@ -91,6 +92,7 @@ class Stage:
         self.world = world
         self._manager_class = manager_class
         self._managers: list[WorkspaceManager] = []
+        self.told: list[tuple[frozenset[str], frozenset[str]]] = []
 
     async def study(self, name: str, *usernames: str, until: date = LAST_DAY, **changes: Any) -> None:
         """A workspace, and a grant of it to each of these users until a day."""
@@ -108,7 +110,9 @@ class Stage:
 
     def make(self) -> WorkspaceManager:
         """The plugin, made with the world's context and closed at the end of the clause."""
-        manager = self._manager_class(self.world.context)
+        context = self.world.context
+        context.listen(lambda usernames, workspaces: self.told.append((usernames, workspaces)))
+        manager = self._manager_class(context)
         self._managers.append(manager)
         return manager
 
@@ -142,6 +146,13 @@ class Stage:
     async def review(self, identity: str | User, workspace: str) -> engine.Review:
         """What a review says of a server that a user has running in a workspace."""
         return await engine.review(self.manager, self._user(identity), workspace)
+
+    def is_told_of(self, username: str, workspace: str) -> bool:
+        """Whether a change was told for which the hub reviews this user's server of a workspace."""
+        return any(
+            username in usernames or workspace in workspaces or not (usernames or workspaces)
+            for usernames, workspaces in self.told
+        )
 
     async def starts(self, identity: str | User, workspace: str, now: datetime | None = None) -> bool:
         """Whether a start is let through (True) or denied (False), which the form must say as well."""

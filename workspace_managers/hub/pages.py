@@ -54,6 +54,7 @@ class Pages:
         form = notice = None
         try:
             async with self._service.deciding(decision):
+                await self._service.sessions.first_round()
                 form = await self._service.manager.build_form(user)
         except Refused as refused:
             kind = "denied" if refused.status_code == 403 else "unavailable"

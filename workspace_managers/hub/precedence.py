@@ -30,7 +30,8 @@ NO_EFFECT = {
 
 _OURS = (
     *("__init__", "get_options_form", "load_user_options", "start", "stop", "get_pod_manifest", "create_pod"),
-    *("delete_forever", "_start_watching_pods", "_start_watching_events"),
+    *("delete_forever", "_start_watching_pods", "_start_watching_events", "get_state", "load_state", "clear_state"),
+    *("start_polling", "stop_polling", "break_off", "stop_in_the_hub", "pod_uid", "remove_pod"),
 )
 
 

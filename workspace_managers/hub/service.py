@@ -14,6 +14,7 @@ from ..errors import WorkspaceManagerError, quote
 from ..manager import WorkspaceManager
 from .identity import asker
 from .refusals import Refused
+from .sessions import Sessions
 
 # A child of the hub's own logger, so that our lines come out in the hub's format and level.
 log = logging.getLogger("JupyterHub.workspaces")
@@ -26,6 +27,7 @@ class Service:
         manager: The plugin that ``WORKSPACE_MANAGER`` names.
 
     Attributes:
+        sessions: The servers that run.
         became: What became of servers that ended by themselves, by user and server, until they are started anew.
     """
 
@@ -34,6 +36,7 @@ class Service:
         self.settings = manager.context.settings
         self._lifecycle = engine.Lifecycle(manager)
         self.became: dict[tuple[str, str], str] = {}
+        self.sessions = Sessions(self)
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -44,6 +47,7 @@ class Service:
     def begin_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the manager when the config has loaded, so that nobody's form waits for what it reads first."""
         self._keep(loop.create_task(self._begin()))
+        self._keep(loop.create_task(self.sessions.run()))
 
     async def _begin(self) -> None:
         try:
@@ -61,13 +65,14 @@ class Service:
             self._keeper = asyncio.create_task(self._close_at_the_end())
         await self._lifecycle.begin()
 
-    def run(self, task: Coroutine[Any, Any, None]) -> None:
+    def run(self, call: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something beside the hub, until the hub ends."""
-        self._keep(asyncio.create_task(task))
+        return self._keep(asyncio.create_task(call))
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
+    def _keep(self, task: asyncio.Task[None]) -> asyncio.Task[None]:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _close_at_the_end(self) -> None:
         # The hub has no hook for its end, but cancels every task and waits for them.

@@ -29,12 +29,14 @@ from tornado import web
 
 from .. import engine, profiles
 from ..decisions import Decision
-from ..errors import ServiceFault, StartFailed, quote
+from ..errors import ServiceFault, StartFailed, WorkspaceManagerError, quote
 from ..models import User, Workspace
 from .identity import user_of
+from .outlook import Outlook
 from .pages import Pages, chosen_last
 from .refusals import SILENT, Refused, explain, leave_uncounted, pod_refused
 from .service import Service, log
+from .sessions import Session
 from .waiting import STORAGE, Waiting, became, has_machine, trouble, unbound
 
 START_ANNOTATION = "workspace-managers/start"
@@ -81,6 +83,7 @@ class Attempt:
         looks: What looks at the pod until the server answers, or never will.
         done: Whether the server was started.
         broken_off: Whether the start was, as when the hub ends.
+        revoked: Why it must end, where access has ended since its pod was created.
     """
 
     decision: Decision
@@ -96,12 +99,19 @@ class Attempt:
     looks: asyncio.Task[None] | None = None
     done: bool = False
     broken_off: bool = False
+    revoked: WorkspaceManagerError | None = None
 
     def end(self) -> None:
         """Stop looking at the pod."""
         self.goes_on = False
         if self.looks is not None:
             self.looks.cancel()
+
+    def give_up(self) -> None:
+        """End what waits for the pod or its server."""
+        if self.limit is not None:
+            with contextlib.suppress(RuntimeError):  # it has come to its end by itself
+                self.limit.reschedule(asyncio.get_running_loop().time())
 
 
 class _Api:
@@ -128,6 +138,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         super().__init__(*args, **kwargs)
         self.api: Any = _Api(self.api, self)
         self._attempt: Attempt | None = None
+        self._session = Session()
         self._without_personal_claims()
 
     def _without_personal_claims(self) -> None:
@@ -149,6 +160,11 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
     def news(self) -> str:
         """What is wrong with the server, or what it ended of; empty where there is nothing to tell."""
         return self.workspace_service.became.get(self._whose, "") or trouble(self._pod())
+
+    @property
+    def outlook(self) -> Outlook | None:
+        """What lies ahead of the access that the server rests on; None where that is not known."""
+        return self.workspace_service.sessions.outlook(self)
 
     @property
     def _whose(self) -> tuple[str, str]:
@@ -190,6 +206,8 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
             self._remove_what_is_left(attempt)
             raise
         except Exception as error:
+            if attempt.revoked is not None:
+                raise self._refuse(attempt, attempt.revoked) from error
             never_ready = isinstance(error, TimeoutError) and attempt.decision.written
             raise self._refuse(attempt, attempt.waiting.failed(self.start_timeout) if never_ready else error) from error
         except BaseException as error:
@@ -229,9 +247,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
                 await self._look_at_pod(attempt)
         finally:
             attempt.goes_on = False
-        if attempt.limit is not None:
-            with contextlib.suppress(RuntimeError):  # it has come to its end by itself
-                attempt.limit.reschedule(asyncio.get_running_loop().time())
+        attempt.give_up()
 
     async def _look_at_pod(self, attempt: Attempt) -> None:
         claims: dict[str, str] = {}
@@ -296,12 +312,12 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
 
         async def answered(*args: Any, **options: Any) -> Any:
             try:
-                async with asyncio.timeout(None) as attempt.limit:
+                async with asyncio.timeout(None if attempt.revoked is None else 0) as attempt.limit:
                     answer = await wait_up(*args, **options)
             except Exception as error:
                 silent = StartFailed(f"the server did not answer: {quote(str(error))}", user_message=SILENT)
                 failed = attempt.waiting.failed(self.http_timeout) if attempt.waiting.cause else silent
-                raise self._refuse(attempt, failed) from error
+                raise self._refuse(attempt, attempt.revoked or failed) from error
             except BaseException:
                 attempt.broken_off = True
                 raise
@@ -402,6 +418,8 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         attempt.unanswered -= 1
         attempt.decision.uid = created.metadata.uid
         attempt.decision.allow()
+        self._session = Session.of(attempt.provision)
+        self.workspace_service.sessions.add(self, self._session)
         return created
 
     def _remove_what_is_left(self, attempt: Attempt) -> None:
@@ -419,6 +437,87 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
             # KubeSpawner also calls this within a start, to make room for the pod that is then created.
             if attempt is not None and attempt.decision.written and attempt.unanswered:
                 self._remove_what_is_left(attempt)
+
+    def get_state(self) -> dict[str, Any]:
+        """As KubeSpawner's, with what the server's access rests on, for a hub that starts while it runs."""
+        state: dict[str, Any] = super().get_state()
+        self._session.write(state)
+        return state
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Read what ``get_state`` gave."""
+        super().load_state(state)
+        self._session = Session.read(state)
+
+    def clear_state(self) -> None:
+        """Forget it, as the server is no more."""
+        super().clear_state()
+        self._session = Session()
+
+    def start_polling(self) -> None:
+        """Called once a server runs, or was found running: from now on its access is reviewed (rule E1)."""
+        super().start_polling()
+        self.workspace_service.sessions.add(self, self._session)
+
+    def stop_polling(self) -> None:
+        """Called when a server ends, or is about to."""
+        super().stop_polling()
+        self.workspace_service.sessions.remove(self)
+
+    def break_off(self, error: WorkspaceManagerError) -> bool:
+        """End the start that is under way, as access has ended since its pod was created.
+
+        Returns:
+            Whether there is such a start; it then fails with the error.
+        """
+        attempt = self._attempt
+        if attempt is None or not attempt.goes_on:
+            return False
+        attempt.revoked = error
+        attempt.give_up()
+        return True
+
+    async def stop_in_the_hub(self) -> None:
+        """Stop the server as the hub's own pages do: its route, its pod, its tokens, and the hub's record of it."""
+        self._stop_pending = True
+        try:
+            await self.user.settings["proxy"].delete_user(self.user, self.name)
+        finally:
+            # Whatever became of the route: it leads nowhere now, and the hub removes what is left over.
+            await self.user.stop(self.name)
+
+    async def pod_uid(self) -> str | None:
+        """The UID of the server's pod; None where it has none.
+
+        Raises:
+            ApiException: That cannot be read.
+        """
+        try:
+            pod = await self.api.read_namespaced_pod(self.pod_name, self.namespace)
+        except ApiException as error:
+            if error.status == 404:
+                return None
+            raise
+        return str(pod.metadata.uid)
+
+    async def remove_pod(self, uid: str | None, patience: float) -> None:
+        """See to it that a pod goes that should have been deleted; it is deleted at once where it does not.
+
+        Args:
+            uid: The pod's; another of the same name stays.
+            patience: Seconds that it may take to end by itself.
+
+        Raises:
+            ApiException: The API server does not answer, or refuses.
+        """
+        until = monotonic() + patience
+        while uid is not None and await self.pod_uid() == uid:
+            if monotonic() > until:
+                options = V1DeleteOptions(preconditions=V1Preconditions(uid=uid), grace_period_seconds=0)
+                with contextlib.suppress(ApiException):  # looked at again
+                    await self.api.delete_namespaced_pod(self.pod_name, self.namespace, body=options)
+                until = monotonic() + patience
+            await asyncio.sleep(_SECOND)
 
     async def poll(self) -> Any:
         """As KubeSpawner's, which deletes a pod that has ended: what became of it is kept for the person.

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import NO_DATA_LOST, StartFailed, WorkspaceManagerError, quote
 from ..kube.client import ApiError, Kube
+from .outlook import DEADLINE
 
 Object = Mapping[str, Any]
 QUIET_SECONDS = 120.0
@@ -207,6 +208,8 @@ def became(pod: Object | None) -> str:
     status = (pod or {}).get("status") or {}
     ended = [(each.get("state") or {}).get("terminated") or {} for each in status.get("containerStatuses") or ()]
     disrupted = any(each.get("type") == "DisruptionTarget" for each in status.get("conditions") or ())
+    if status.get("reason") == "DeadlineExceeded":
+        return DEADLINE
     if any(each.get("reason") == "OOMKilled" for each in ended):
         return f"Your workspace used more memory than it has, and was ended. {_SAVED}"
     if status.get("reason") == "Evicted" or disrupted or not status:

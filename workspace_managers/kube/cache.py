@@ -137,6 +137,8 @@ class WatchCache(Generic[T]):
             not remembered, and hides no other.
         keys: The keys that a remembered object is found by. Must depend on nothing but the object.
         log: Where faults are reported, at a bounded rate.
+        changed: Called on the loop with what was remembered of an object and what is now, None for nothing, once the
+            cache has it; and with None twice after a first list, which says nothing of what was before.
 
     Attributes:
         collection: The last part of the path.
@@ -153,12 +155,14 @@ class WatchCache(Generic[T]):
         keep: Callable[[Mapping[str, Any]], T | None],
         keys: Callable[[T], Iterable[str]],
         log: logging.Logger,
+        changed: Callable[[T | None, T | None], None] | None = None,
     ) -> None:
         self.collection = path.rpartition("/")[2]
         self.relists = 0
         self.faults = 0
         self.skipped = 0
         self._kube, self._path, self._keep, self._keys, self._log = kube, path, keep, keys, log
+        self._changed = changed
         self._task: asyncio.Task[None] | None = None
         self._closed = False
         self._started = 0.0
@@ -363,8 +367,14 @@ class WatchCache(Generic[T]):
         self._lists_failed = 0
         self._look_again()
         if old is None:
+            self._tell("", None, None)
             return
         self.relists += 1
+        for name in itertools.chain(old.objects, (name for name in fresh.objects if name not in old.objects)):
+            before, now = old.objects.get(name), fresh.objects.get(name)
+            if before != now:  # mostly one and the same, see _remember
+                self._tell(name, before, now)
+            await self._yield_to_loop()
         # Freed in slices: in one piece it would hold the loop for tens of milliseconds.
         memory: dict[str, Any]
         for memory in (old.objects, old.index):
@@ -515,14 +525,19 @@ class WatchCache(Generic[T]):
     async def _apply(self, kind: str, body: Mapping[str, Any]) -> None:
         metadata = body["metadata"]
         content = self._content if self._coming is None else self._coming
+        name = metadata.get("name", "")
+        before = None if content is None else content.objects.get(name)
         if content is not None and kind == "DELETED":
-            content.remove(metadata["name"])
+            content.remove(name)
         elif content is not None and kind != "BOOKMARK":
             self._remember(content, body)
         self._life, self._unreadable = monotonic(), 0
         if self._coming is None:
             self._version = metadata["resourceVersion"]
             self._look_whether_settled()
+            now = None if content is None else content.objects.get(name)
+            if before != now:
+                self._tell(name, before, now)
         elif kind == "BOOKMARK" and (metadata.get("annotations") or {}).get(_LIST_IS_WHOLE) == "true":
             whole, self._coming = self._coming, None
             await self._replace(whole, metadata["resourceVersion"], self._asked_at)
@@ -543,6 +558,16 @@ class WatchCache(Generic[T]):
         if self._content is not None and (known := self._content.objects.get(name)) == kept:
             kept = known  # a relist of what has not changed makes nothing new to hold
         content.put(name, kept, keys)
+
+    def _tell(self, name: str, before: bytes | None, now: bytes | None) -> None:
+        if self._changed is None:
+            return
+        try:
+            self._changed(*(None if kept is None else _unpickled(kept) for kept in (before, now)))
+        except (Exception, SystemExit, asyncio.CancelledError) as error:
+            message = "%s: the change of %s could not be told: %s %s"
+            kind = type(error).__name__
+            self._skips_log.write(logging.ERROR, name, message, self._path, quote(name), kind, quote(str(error)))
 
     def _skip(self, name: str, error: BaseException) -> None:
         self.skipped += 1

@@ -648,6 +648,42 @@ class GoesOnInAnOutage(ExampleManager):
         return self.last
 
 
+class TellsNobody(WatchingManager):
+    """Keeps what it hears to itself."""
+
+    def hear(self, _event: Mapping[str, Any]) -> None:
+        self.seen.clear()
+
+
+class TellsLate(WatchingManager):
+    """Tells of what it hears a minute later."""
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        self.seen.clear()
+        asyncio.get_running_loop().call_later(60, super().hear, event)
+
+
+class TellsOfAnother(WatchingManager):
+    """Tells of a colleague."""
+
+    def tell(self, **whom: Sequence[str]) -> None:
+        super().tell(**{what: [f"{name}-2" for name in names] for what, names in whom.items()})
+
+
+class TellsOfEverybody(WatchingManager):
+    """Has every server reviewed for each change."""
+
+    def tell(self, **_whom: Sequence[str]) -> None:
+        super().tell()
+
+
+class ForgetsOutages(WatchingManager):
+    """Tells of what it hears, and not of what it may have missed."""
+
+    def lose(self) -> None:
+        self.seen.clear()
+
+
 class KeepsTheUser(ExampleManager):
     """Keeps the user of a question on itself, while it waits for the backend."""
 
@@ -714,6 +750,8 @@ BROKEN: Mapping[str, Sequence[type[ExampleManager]]] = {
     "test_lost_answer_makes_no_second_claim": [ClaimsAnew],
     "test_review_ends_access_that_was_taken_away": [ReviewsFromMemory, EndsColleagues, NeverEnds],
     "test_review_ends_nothing_that_is_uncertain": [EndsInAnOutage, GoesOnInAnOutage],
+    "test_changes_are_told_of_those_concerned": [TellsNobody, TellsLate, TellsOfAnother, TellsOfEverybody],
+    "test_changes_during_an_outage_are_told_after_it": [ForgetsOutages],
     "test_hostile_text_stays_text": [EscapesText],
     "test_secrets_stay_out_of_the_log": [LogsClaims],
     "test_class_is_one_that_the_hub_takes": [OfAnotherVersion],

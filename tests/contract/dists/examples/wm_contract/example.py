@@ -21,6 +21,7 @@ from workspace_managers import (
     HOME,
     SHARED_CLAIM,
     SHARED_NAME,
+    TELLS_CHANGES,
     BackendUnavailable,
     Context,
     User,
@@ -155,6 +156,7 @@ class ExampleWorld(World):
 class WatchingManager(ExampleManager):
     """Keeps each form until the API server tells that the backend has changed, or the watch of it breaks."""
 
+    capabilities = frozenset({TELLS_CHANGES})
     silence = 1.0
 
     def path(self) -> str:
@@ -179,13 +181,23 @@ class WatchingManager(ExampleManager):
                 await asyncio.sleep(0.02)
             self.lose()
 
-    def hear(self, _event: Mapping[str, Any]) -> None:
+    def hear(self, event: Mapping[str, Any]) -> None:
         """Something has changed."""
         self.seen.clear()
+        told = event["object"].get("data") or {}
+        if "username" in told:
+            self.tell(usernames=[told["username"]])
+        elif "workspace" in told:
+            self.tell(workspaces=[told["workspace"]])
 
     def lose(self) -> None:
         """Something may have changed."""
         self.seen.clear()
+        self.tell()
+
+    def tell(self, **whom: Sequence[str]) -> None:
+        """Have servers reviewed."""
+        self.context.changed(**whom)
 
     async def list_workspaces(self, user: User) -> Sequence[Workspace]:
         """What the backend said at the last change."""
@@ -203,27 +215,33 @@ class WatchingWorld(ExampleWorld):
     async def put_workspace(self, name: str, **facts: Any) -> None:
         """Write it, and tell."""
         await super().put_workspace(name, **facts)
-        await self.tell()
+        await self.tell(workspace=name)
 
     async def grant(self, username: str, workspace: str, last_day: date) -> None:
         """Write it, and tell."""
         await super().grant(username, workspace, last_day)
-        await self.tell()
+        await self.tell(username=username.lower())
 
     async def revoke(self, username: str, workspace: str) -> None:
         """Take it away, and tell."""
         await super().revoke(username, workspace)
-        await self.tell()
+        await self.tell(username=username.lower())
+
+    async def delete_workspace(self, name: str) -> None:
+        """Take it away, and tell."""
+        await super().delete_workspace(name)
+        await self.tell(workspace=name)
 
     async def break_workspace(self, name: str) -> None:
         """Forget its image, and tell."""
         await super().break_workspace(name)
-        await self.tell()
+        await self.tell(workspace=name)
 
-    async def tell(self) -> None:
+    async def tell(self, **what: str) -> None:
         """Change an object that is watched."""
         collection = f"/api/v1/namespaces/{self.namespace}/configmaps"
-        await self.put_object(collection, {"metadata": {"name": "changes"}, "data": {"last": str(uuid.uuid4())}})
+        data = {"last": str(uuid.uuid4()), **what}
+        await self.put_object(collection, {"metadata": {"name": "changes"}, "data": data})
 
 
 class ExampleContract(WorkspaceManagerContract):

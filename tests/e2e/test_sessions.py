@@ -1,0 +1,174 @@
+"""Servers that run while access ends: what people read, what is stopped, and what goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import Awaitable, Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from playwright.async_api import expect
+
+from tests.e2e.conftest import Hub, Person, assert_accessible
+from workspace_managers.devcluster.demo import Demo
+from workspace_managers.kube.client import Kube
+
+SECONDS = 90_000
+REVOKED_SECONDS = 10.0
+"""Within so long a revoked access ends its server (rule E1)."""
+Make = Callable[..., Awaitable[Person]]
+
+# As the Helm chart, whose proxy and servers outlive the hub; and a clock that a file moves on, in seconds.
+CONFIG = """
+import datetime, pathlib
+c.JupyterHub.cleanup_proxy = False
+c.JupyterHub.cleanup_servers = False
+moved = pathlib.Path({moved!r})
+
+def clock():
+    now = datetime.datetime.now(datetime.UTC)
+    return now + datetime.timedelta(seconds=float(moved.read_text())) if moved.exists() else now
+
+object.__setattr__(c.JupyterHub.spawner_class.workspace_service.manager.context, "clock", clock)
+"""
+
+
+def moved_by(demo: Demo) -> Path:
+    return demo.state.parent / "moved"
+
+
+def config_files(folder: Path, ours: list[Path]) -> list[Path]:
+    """The manager's own, and what these tests need after it."""
+    (folder / "zz_sessions.py").write_text(CONFIG.format(moved=str(folder / "moved")))
+    return [*ours, folder / "zz_sessions.py"]
+
+
+def sessions_of(demo: Demo, name: str) -> list[dict[str, Any]]:
+    """The audit lines of a person's running servers."""
+    lines = [json.loads(line) for line in demo.hub_log.read_text().splitlines() if line.startswith('{"decision"')]
+    return [line for line in lines if line["decision"] == "session" and line["user"] == name]
+
+
+async def running(hub: Hub, name: str, workspace: str, **grant: Any) -> str:
+    """Somebody's server that runs, and its pod's name."""
+    await hub.grant(name, workspace, **grant)
+    before = set(await hub.pods())
+    status, answer = await hub.start(name, {"profile": workspace})
+    assert status in (201, 202), answer
+    (pod,) = set(await hub.pods()) - before
+    return pod
+
+
+async def runs(hub: Hub, name: str) -> bool:
+    _, answer = await hub.call("GET", f"/users/{name}")
+    return bool((answer.get("servers") or {}).get("", {}).get("ready"))
+
+
+async def test_deleted_binding_ends_the_server_and_nobody_elses(person: Make, hub: Hub, demo: Demo) -> None:
+    """E1, in a browser: the person reads why on the hub's page, and the colleague in the same workspace works on."""
+    alice = await person("alice")
+    alices = await running(hub, "alice", "trial")
+    bobs = await running(hub, "bob", "trial")
+    await alice.page.goto(f"{demo.url}/hub/home")
+    await expect(alice.page.locator("#wm-closing")).to_have_text("Open until the end of 31 December 2089.")
+    await hub.revoke("alice", "trial")
+    await gone(hub, alices)
+    await hub.wait("alice", lambda server: not server)
+    await alice.page.goto(f"{demo.url}/hub/home")
+    told = alice.page.get_by_role("status")
+    await expect(told).to_contain_text("Your access to this workspace was taken away")
+    await expect(told).to_contain_text("The files in its folder are kept.")
+    await alice.shot("session-taken")
+    await assert_accessible(alice)
+    await alice.page.goto(f"{demo.url}/user/alice/lab")
+    await expect(alice.page.locator("#wm-stopped")).to_contain_text("was taken away")
+    assert bobs in await hub.pods()
+    assert await runs(hub, "bob")
+    await until_lines(demo, "alice", 1)
+    (line,) = sessions_of(demo, "alice")
+    assert (line["outcome"], line["rule"], line["workspace"]) == ("denied", "A2", "trial")
+    assert line["pod"]["uid"]
+    assert not sessions_of(demo, "bob")
+    await hub.stop("bob")
+
+
+async def test_last_day_is_told_and_ends(person: Make, hub: Hub, demo: Demo) -> None:
+    """E2, E1: warned on the hub's page on the last day, stopped as it ends; another's grant goes on."""
+    today = await utc_today()
+    carol = await person("carol")
+    carols = await running(hub, "carol", "last-day", expires=str(today + timedelta(days=1)))
+    bobs = await running(hub, "bob", "trial")
+    await carol.page.goto(f"{demo.url}/hub/home")
+    told = carol.page.get_by_role("status")
+    await expect(told).to_contain_text("Your access to this workspace ends at the end of")
+    await carol.shot("session-warned")
+    await assert_accessible(carol)
+    moved_by(demo).write_text(str(86_400))
+    await gone(hub, carols)
+    await hub.wait("carol", lambda server: not server)
+    await carol.page.goto(f"{demo.url}/user/carol/lab")
+    await expect(carol.page.locator("#wm-stopped")).to_contain_text("has ended with its last day")
+    await carol.shot("session-over")
+    await assert_accessible(carol)
+    assert bobs in await hub.pods()
+    await until_lines(demo, "carol", 1)
+    (line,) = sessions_of(demo, "carol")
+    assert (line["outcome"], line["rule"]) == ("denied", "A1")
+    moved_by(demo).unlink()
+    await hub.stop("bob")
+
+
+async def test_hub_that_was_away_stops_what_was_revoked_before_it_answers(
+    person: Make, hub: Hub, demo: Demo, kube: Kube
+) -> None:
+    """E5: the servers outlive the hub; those whose access ended meanwhile are stopped, the others known again."""
+    alices = await running(hub, "alice", "trial")
+    bobs = await running(hub, "bob", "trial")
+    before = (await hub.pods())[bobs]["metadata"]["uid"]
+    await demo.end_hub(signal.SIGKILL)
+    await hub.revoke("alice", "trial")
+    await demo.start_hub()
+    carol = await person("carol")
+    await expect(carol.page.get_by_role("heading", level=1)).to_have_text("Choose a workspace")
+    lines = demo.hub_log.read_text().splitlines()
+    restarted = max(number for number, line in enumerate(lines) if "Running JupyterHub version" in line)
+    after = "\n".join(lines[restarted:])
+    assert after.index("the server of 'alice' is stopped") < after.index('{"decision": "form"')
+    await gone(hub, alices)
+    assert (await hub.pods())[bobs]["metadata"]["uid"] == before
+    assert await runs(hub, "bob")
+    await hub.stop("bob")
+
+
+async def test_pod_ends_by_itself_with_its_last_day(hub: Hub) -> None:
+    """E3: what Kubernetes is told."""
+    today = await utc_today()
+    pod = await running(hub, "alice", "deadline", expires=str(today + timedelta(days=2)))
+    seconds = (await hub.pods())[pod]["spec"]["activeDeadlineSeconds"]
+    assert 86_400 < seconds <= 2 * 86_400
+    await hub.stop("alice")
+
+
+async def gone(hub: Hub, pod: str) -> None:
+    """Wait until a pod is gone; it has no longer than a revocation may take."""
+    async with asyncio.timeout(REVOKED_SECONDS):
+        while pod in await hub.pods():  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.1)
+
+
+async def until_lines(demo: Demo, name: str, count: int) -> None:
+    async with asyncio.timeout(30):
+        while len(sessions_of(demo, name)) < count:  # noqa: ASYNC110 - a log tells nobody
+            await asyncio.sleep(0.1)
+
+
+async def utc_today() -> date:
+    """The day in the hub's time zone, at least a minute before it turns."""
+    now = time.time()
+    if now % 86_400 > 86_400 - 60:
+        await asyncio.sleep(61)
+    return date.fromtimestamp(time.time())

@@ -1,0 +1,107 @@
+"""What a person reads of the access that their running server rests on: what lies ahead, and why it was stopped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from ..errors import WorkspaceManagerError
+from ..forms import in_words
+
+_KEPT = "The files in its folder are kept."
+_ASK = "If you think that you should have access, ask the lead of your project."
+UNCERTAIN_TOO_LONG = (
+    "Your workspace was stopped, because for a long time it could not be confirmed that you still have access to it. "
+    f"{_KEPT} Start it again when the service can look workspaces up; if that takes long, please tell the people who "
+    "run this service."
+)
+_ENDED = {
+    "A1": f"Your access to this workspace has ended with its last day, so it was stopped. {_KEPT} {_ASK}",
+    "S6": f"This workspace was closed and made anew under the same name, so your server was stopped. {_ASK}",
+    "E4": UNCERTAIN_TOO_LONG,
+}
+_WITHDRAWN = f"Your access to this workspace was taken away, so it was stopped. {_KEPT} {_ASK}"
+DEADLINE = _ENDED["A1"]
+_DAY, _HOUR = 86400.0, 3600.0
+_TOLD_AFTER = _HOUR
+
+
+def ended(error: WorkspaceManagerError) -> str:
+    """Why a server was stopped whose access has ended, for the person whose it was."""
+    return _ENDED.get(error.rule, _WITHDRAWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlook:
+    """What lies ahead of a running server (rule E2).
+
+    Attributes:
+        now: The present moment, in the hub's time zone.
+        end: When access ends.
+        last_day: The last day of access.
+        pod_ends: The last day as of the start, with which Kubernetes ends the pod (rule E3); None where unknown.
+        outdated: Whether the workspace was changed since the start.
+        uncertain_seconds: For how long it could not be confirmed that access goes on; None where it could.
+        uncertain_limit: After how many seconds the server is stopped then.
+    """
+
+    now: datetime
+    end: datetime
+    last_day: date
+    pod_ends: date | None
+    outdated: bool
+    uncertain_seconds: float | None
+    uncertain_limit: float
+
+    @property
+    def closing(self) -> str:
+        """Until when the server may run; a whole sentence."""
+        return f"Open until the end of {in_words(self.last_day)}."
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the person should know now, a sentence or two each."""
+        return tuple(filter(None, (self._end(), self._moved(), self._uncertain(), self._change())))
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until access ends."""
+        return (self.end - self.now).total_seconds()
+
+    def _end(self) -> str:
+        if self.seconds_left > _DAY:
+            return ""
+        left = _time(self.seconds_left)
+        return (
+            f"Your access to this workspace ends at the end of {in_words(self.last_day)}, in {left}. Your server is "
+            f"stopped then; save your work before. {_KEPT}"
+        )
+
+    def _moved(self) -> str:
+        if self.pod_ends is None or self.pod_ends >= self.last_day:
+            return ""
+        return (
+            f"Your access was extended, but this server itself ends with {in_words(self.pod_ends)}. "
+            "Stop it and start it again before, when it suits you, to go on after that day."
+        )
+
+    def _uncertain(self) -> str:
+        if self.uncertain_seconds is None or self.uncertain_seconds < _TOLD_AFTER:
+            return ""
+        left = self.uncertain_limit - self.uncertain_seconds
+        ahead = f" If that goes on, your server is stopped in {_time(left)}." if left < _DAY else ""
+        since = f"For {_time(self.uncertain_seconds)} it could not be confirmed that you have access to this workspace."
+        return f"{since}{ahead} {_KEPT}"
+
+    def _change(self) -> str:
+        if not self.outdated:
+            return ""
+        return "This workspace was changed since your server started. Stop it and start it again to have the change."
+
+
+def _time(seconds: float) -> str:
+    """A time that is left, or has passed, in words: in hours, or in minutes where it is less than two hours."""
+    if seconds >= 2 * _HOUR:
+        return f"{int(seconds // _HOUR)} hours"
+    minutes = max(1, int(timedelta(seconds=max(0.0, seconds)) // timedelta(minutes=1)))
+    return "1 minute" if minutes == 1 else f"{minutes} minutes"
