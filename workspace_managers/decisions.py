@@ -63,7 +63,8 @@ class Decision:
     Attributes:
         stage: ``form``: a form was shown. ``pod``: a pod was asked for. ``start``: the pod was there, and its server
             did not come up. ``session``: a running server was stopped, or it became uncertain or certain again whether
-            its user has access.
+            its user has access. ``share``: a share of a server was taken away, from ``user``; the server is then the
+            owner's name, a slash and the server's name.
         request: The identifier of the question, the same in ``pod`` and ``start`` and in the hub's log.
         user: Whose server it is, as the hub knows them.
         server: The server's name; empty for the unnamed one, None for a form.

@@ -87,6 +87,11 @@ RULES: Mapping[str, Rule] = _by_number(
             "A lost sign-in reads as access that was taken away, or an old one keeps it open.",
         ),
         Rule(
+            "E7",
+            "A server is shared with nobody who may not open its workspace.",
+            "Somebody without a grant works in a colleague's server, also after that one went on to another workspace.",
+        ),
+        Rule(
             "F1",
             "Texts of others are shown as text and bounded wherever they go; tokens and identity claims go nowhere.",
             "A title runs as a script in a colleague's browser, or a log hands out a session.",

@@ -53,6 +53,23 @@ while True:
 # One that takes until there is a file of this name.
 LATE_FILE = Path(tempfile.gettempdir()) / f"workspace-managers-{os.getpid()}"
 LATE = f"import pathlib, time\nwhile not pathlib.Path({str(LATE_FILE)!r}).exists(): time.sleep(0.1)\n{SERVER}"
+# What a file's hub has after the manager's own file is its `LATER`; or its `config_files` gives all files, in order.
+# As the Helm chart, whose proxy and servers outlive the hub.
+OUTLIVE = """
+c.JupyterHub.cleanup_proxy = False
+c.JupyterHub.cleanup_servers = False
+"""
+# The manager's clock is as many seconds ahead as the file of this name says.
+MOVED_CLOCK = """
+import datetime, pathlib
+
+def clock():
+    now = datetime.datetime.now(datetime.UTC)
+    moved = pathlib.Path(MOVED)
+    return now + datetime.timedelta(seconds=float(moved.read_text())) if moved.exists() else now
+
+object.__setattr__(c.JupyterHub.spawner_class.workspace_service.manager.context, "clock", clock)
+"""
 IMAGES = {
     "example/late:1": [sys.executable, "-ISc", LATE, "{ip}", "{port}"],
     "example/fails:1": [sys.executable, "-c", "raise SystemExit(3)"],
@@ -103,8 +120,9 @@ async def demo(
     there = await prepared(cluster, folder) if cluster else None
     # In a file that waits for a start to fail, that need not take the default of 15 minutes.
     environ = {"KS_START_TIMEOUT": str(getattr(request.module, "START_SECONDS", 240))}
-    # What a file's hub has beside the manager's own file, as `hub_config_files` gives them: files by name, in order.
     files = getattr(request.module, "config_files", None)
+    if later := getattr(request.module, "LATER", None):
+        files = partial(_with_later, later)
     with pytest.MonkeyPatch.context() as patch:
         if files is not None:
             patch.setattr(demo_module, "hub_config_files", partial(files, folder, demo_module.hub_config_files()))
@@ -114,6 +132,17 @@ async def demo(
             yield demo
             SHOTS.mkdir(parents=True, exist_ok=True)
             (SHOTS / f"{request.module.__name__.rpartition('.')[2]}.log").write_text(demo.hub_log.read_text())
+
+
+def _with_later(later: str, folder: Path, ours: list[Path]) -> list[Path]:
+    file = folder / "zz_later.py"
+    file.write_text(f"MOVED = {str(folder / 'moved')!r}\n{later}")
+    return [*ours, file]
+
+
+def moved(demo: Demo) -> Path:
+    """The file that moves the clock of `MOVED_CLOCK`."""
+    return demo.state.parent / "moved"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ START_SECONDS = 60
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse | None]]
 
 # The hub's reflectors end as they do after an outage of a minute: their task is over, and nobody is told.
-GIVE_UP = """
+LATER = """
 async def give_up(spawner):
     if spawner.user.name == "giver":
         for reflector in spawner.reflectors.values():
@@ -30,12 +29,6 @@ c.KubeSpawner.pre_spawn_hook = give_up
 c.KubeSpawner.k8s_api_request_timeout = 2
 c.KubeSpawner.http_timeout = 2
 """
-
-
-def config_files(folder: Path, ours: list[Path]) -> list[Path]:
-    """The manager's own, and one that ends reflectors."""
-    (folder / "zz_give_up.py").write_text(GIVE_UP)
-    return [*ours, folder / "zz_give_up.py"]
 
 
 @pytest_asyncio.fixture(autouse=True, loop_scope="session")

@@ -5,30 +5,18 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
-from tests.e2e.conftest import LATE_FILE, Hub, Person, assert_accessible
+from tests.e2e.conftest import LATE_FILE, OUTLIVE, Hub, Person, assert_accessible
 from workspace_managers.devcluster.demo import Demo
 
 API = "embedded"  # whose images these tests use
 SECONDS = 90_000
 Make = Callable[..., Awaitable[Person]]
 
-# As the Helm chart, whose proxy and servers outlive the hub.
-OUTLIVE = """
-c.JupyterHub.cleanup_proxy = False
-c.JupyterHub.cleanup_servers = False
-c.KubeSpawner.http_timeout = 10
-"""
-
-
-def config_files(folder: Path, ours: list[Path]) -> list[Path]:
-    """The manager's own, and the chart's way to end."""
-    (folder / "zz_outlive.py").write_text(OUTLIVE)
-    return [*ours, folder / "zz_outlive.py"]
+LATER = f"{OUTLIVE}\nc.KubeSpawner.http_timeout = 10"
 
 
 @pytest.fixture(autouse=True)

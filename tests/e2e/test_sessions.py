@@ -8,12 +8,12 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
-from pathlib import Path
 from typing import Any
 
+import jupyterhub
 from playwright.async_api import expect
 
-from tests.e2e.conftest import Hub, Person, assert_accessible
+from tests.e2e.conftest import MOVED_CLOCK, OUTLIVE, Hub, Person, assert_accessible, moved
 from workspace_managers.devcluster.demo import Demo
 from workspace_managers.kube.client import Kube
 
@@ -22,35 +22,20 @@ REVOKED_SECONDS = 10.0
 """Within so long a revoked access ends its server (rule E1)."""
 Make = Callable[..., Awaitable[Person]]
 
-# As the Helm chart, whose proxy and servers outlive the hub; and a clock that a file moves on, in seconds.
-CONFIG = """
-import datetime, pathlib
-c.JupyterHub.cleanup_proxy = False
-c.JupyterHub.cleanup_servers = False
-moved = pathlib.Path({moved!r})
-
-def clock():
-    now = datetime.datetime.now(datetime.UTC)
-    return now + datetime.timedelta(seconds=float(moved.read_text())) if moved.exists() else now
-
-object.__setattr__(c.JupyterHub.spawner_class.workspace_service.manager.context, "clock", clock)
+# Where servers can be shared, the tests' service may do so.
+SHARING = """
+import jupyterhub
+if jupyterhub.version_info[0] >= 5:
+    sharer = {"name": "sharer", "scopes": ["shares", "read:users:name"], "services": ["demo"]}
+    c.JupyterHub.load_roles = [*c.JupyterHub.load_roles, sharer]
 """
+LATER = OUTLIVE + MOVED_CLOCK + SHARING
 
 
-def moved_by(demo: Demo) -> Path:
-    return demo.state.parent / "moved"
-
-
-def config_files(folder: Path, ours: list[Path]) -> list[Path]:
-    """The manager's own, and what these tests need after it."""
-    (folder / "zz_sessions.py").write_text(CONFIG.format(moved=str(folder / "moved")))
-    return [*ours, folder / "zz_sessions.py"]
-
-
-def sessions_of(demo: Demo, name: str) -> list[dict[str, Any]]:
-    """The audit lines of a person's running servers."""
+def decisions_of(demo: Demo, stage: str, name: str) -> list[dict[str, Any]]:
+    """The audit lines of a stage for a person."""
     lines = [json.loads(line) for line in demo.hub_log.read_text().splitlines() if line.startswith('{"decision"')]
-    return [line for line in lines if line["decision"] == "session" and line["user"] == name]
+    return [line for line in lines if line["decision"] == stage and line["user"] == name]
 
 
 async def running(hub: Hub, name: str, workspace: str, **grant: Any) -> str:
@@ -89,10 +74,10 @@ async def test_deleted_binding_ends_the_server_and_nobody_elses(person: Make, hu
     assert bobs in await hub.pods()
     assert await runs(hub, "bob")
     await until_lines(demo, "alice", 1)
-    (line,) = sessions_of(demo, "alice")
+    (line,) = decisions_of(demo, "session", "alice")
     assert (line["outcome"], line["rule"], line["workspace"]) == ("denied", "A2", "trial")
     assert line["pod"]["uid"]
-    assert not sessions_of(demo, "bob")
+    assert not decisions_of(demo, "session", "bob")
     await hub.stop("bob")
 
 
@@ -107,7 +92,7 @@ async def test_last_day_is_told_and_ends(person: Make, hub: Hub, demo: Demo) -> 
     await expect(told).to_contain_text("Your access to this workspace ends at the end of")
     await carol.shot("session-warned")
     await assert_accessible(carol)
-    moved_by(demo).write_text(str(86_400))
+    moved(demo).write_text(str(86_400))
     await gone(hub, carols)
     await hub.wait("carol", lambda server: not server)
     await carol.page.goto(f"{demo.url}/user/carol/lab")
@@ -116,9 +101,9 @@ async def test_last_day_is_told_and_ends(person: Make, hub: Hub, demo: Demo) -> 
     await assert_accessible(carol)
     assert bobs in await hub.pods()
     await until_lines(demo, "carol", 1)
-    (line,) = sessions_of(demo, "carol")
+    (line,) = decisions_of(demo, "session", "carol")
     assert (line["outcome"], line["rule"]) == ("denied", "A1")
-    moved_by(demo).unlink()
+    moved(demo).unlink()
     await hub.stop("bob")
 
 
@@ -153,6 +138,44 @@ async def test_pod_ends_by_itself_with_its_last_day(hub: Hub) -> None:
     await hub.stop("alice")
 
 
+if jupyterhub.version_info[0] >= 5:
+
+    async def test_shares_are_for_those_who_may_open_the_workspace(hub: Hub, demo: Demo) -> None:
+        """E7: of somebody without a grant, one whose grant ends, and of a server that goes on to another workspace."""
+        for name in ("bob", "carol"):
+            await hub.call("POST", f"/users/{name}")
+        await hub.grant("bob", "trial")
+        await running(hub, "alice", "trial")
+        for name in ("bob", "carol"):
+            status, answer = await hub.call("POST", "/shares/alice/", {"user": name})
+            assert status == 200, answer
+        await shared_with(hub, {"bob"})
+        (line,) = decisions_of(demo, "share", "carol")
+        assert (line["server"], line["workspace"], line["outcome"], line["rule"]) == ("alice/", "trial", "denied", "A2")
+        await asyncio.sleep(1)
+        await hub.revoke("bob", "trial")
+        await shared_with(hub, set())
+        await hub.grant("bob", "trial")
+        assert (await hub.call("POST", "/shares/alice/", {"user": "bob"}))[0] == 200
+        await asyncio.sleep(1)
+        await shared_with(hub, {"bob"})
+        await hub.stop("alice")
+        await running(hub, "alice", "next")
+        await shared_with(hub, set())
+        assert len(decisions_of(demo, "share", "bob")) == 2
+        await hub.stop("alice")
+
+
+async def shared_with(hub: Hub, people: set[str]) -> None:
+    """Wait until alice's server is shared with these people and nobody else."""
+    async with asyncio.timeout(REVOKED_SECONDS):
+        while True:
+            _, answer = await hub.call("GET", "/shares/alice/")
+            if {item["user"]["name"] for item in answer["items"]} == people:
+                return
+            await asyncio.sleep(0.1)
+
+
 async def gone(hub: Hub, pod: str) -> None:
     """Wait until a pod is gone; it has no longer than a revocation may take."""
     async with asyncio.timeout(REVOKED_SECONDS):
@@ -162,7 +185,7 @@ async def gone(hub: Hub, pod: str) -> None:
 
 async def until_lines(demo: Demo, name: str, count: int) -> None:
     async with asyncio.timeout(30):
-        while len(sessions_of(demo, name)) < count:  # noqa: ASYNC110 - a log tells nobody
+        while len(decisions_of(demo, "session", name)) < count:  # noqa: ASYNC110 - a log tells nobody
             await asyncio.sleep(0.1)
 
 

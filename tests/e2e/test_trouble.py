@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from pathlib import Path
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 import pytest
@@ -14,11 +14,12 @@ from playwright.async_api import Error, expect
 
 from tests.apiserver.cluster import until
 from tests.cluster.node import NodeCluster
-from tests.e2e.conftest import Hub, Person, assert_accessible
+from tests.e2e.conftest import MOVED_CLOCK, OUTLIVE, Hub, Person, assert_accessible, moved
 from workspace_managers.devcluster.demo import Demo
 
 API = "cluster"  # a whole one
 SECONDS = 90_000
+LEFT_SECONDS = 60.0
 KEPT = "What was saved in the folder of the workspace is kept."
 Make = Callable[..., Awaitable[Person]]
 
@@ -29,18 +30,7 @@ EAT = """async (path) => {
     await fetch(path, {method: "PUT", body, headers: {"X-XSRFToken": xsrf[xsrf.length - 1].split("=")[1]}});
 }"""
 
-# As the Helm chart, whose proxy and servers outlive the hub.
-OUTLIVE = """
-c.JupyterHub.cleanup_proxy = False
-c.JupyterHub.cleanup_servers = False
-c.KubeSpawner.http_timeout = 20
-"""
-
-
-def config_files(folder: Path, ours: list[Path]) -> list[Path]:
-    """The manager's own, and the chart's way to end."""
-    (folder / "zz_outlive.py").write_text(OUTLIVE)
-    return [*ours, folder / "zz_outlive.py"]
+LATER = f"{OUTLIVE}\nc.KubeSpawner.http_timeout = 20\n{MOVED_CLOCK}"
 
 
 async def running(person: Make, hub: Hub, name: str, **workspace: Any) -> Person:
@@ -174,6 +164,29 @@ async def test_hub_that_comes_back_knows_its_servers_and_lets_nobody_in_who_may_
     await hub.stop(name)
     status, answer = await hub.start(name, {"profile": f"{name}-ended"})
     assert (status, "not open to you" in answer["message"]) == (403, True), answer
+
+
+async def test_last_day_ends_a_server_while_the_hub_is_away(person: Make, hub: Hub, demo: Demo) -> None:
+    """E3: the kubelet keeps to the day, and the hub that comes back knows why."""
+    now = datetime.now(UTC)
+    midnight = datetime.combine(now.date() + timedelta(days=1), time(), UTC)
+    moved(demo).write_text(str((midnight - now).total_seconds() - LEFT_SECONDS))
+    someone = await running(person, hub, "lastday", expires=str(midnight.date()))
+    left = (await pod_of(hub, "lastday"))["spec"]["activeDeadlineSeconds"]
+    assert 0 < left <= LEFT_SECONDS
+    await demo.end_hub(signal.SIGKILL)
+
+    async def has_ended() -> bool:
+        return bool((await pod_of(hub, "lastday"))["status"].get("reason") == "DeadlineExceeded")
+
+    async with asyncio.timeout(LEFT_SECONDS + 30):
+        await until(has_ended)
+    await demo.start_hub()
+    await home(someone)
+    await expect(someone.page.get_by_role("status").first).to_contain_text("has ended with its last day")
+    await someone.shot("trouble-last-day")
+    await assert_accessible(someone)
+    moved(demo).unlink()
 
 
 async def test_api_server_that_is_killed_while_one_starts_and_one_runs(

@@ -23,6 +23,7 @@ from workspace_managers.kube.claims import OWNER_ANNOTATION
 
 API = "cluster"  # a whole one
 START_SECONDS = 150
+LATER = 'c.KubeSpawner.cmd = ["jupyterhub-singleuser"]'  # of the Helm chart
 WITHIN = 60_000
 NO_COMMAND, ENDS = "docker.io/example/no-command:1", "docker.io/example/ends:1"
 ELSEWHERE = {
@@ -44,12 +45,6 @@ STORIES: dict[str, tuple[Mapping[str, Any], Cause, str]] = {
     "no-command": ({"image": NO_COMMAND}, waiting.SETUP, "executable file not found"),
     "ends": ({"image": ENDS}, waiting.ENDED, "Back-off restarting failed container"),
 }
-
-
-def config_files(folder: Path, ours: list[Path]) -> list[Path]:
-    """The manager's own, and the command of the Helm chart."""
-    (folder / "zz_command.py").write_text('c.KubeSpawner.cmd = ["jupyterhub-singleuser"]')
-    return [*ours, folder / "zz_command.py"]
 
 
 @asynccontextmanager

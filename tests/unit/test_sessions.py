@@ -21,6 +21,7 @@ from tests.unit.spawners import Plugin, Pods, configure_with, make_spawner
 from workspace_managers import TELLS_CHANGES, BackendUnavailable, User, Workspace
 from workspace_managers.decisions import AUDIT
 from workspace_managers.hub import sessions
+from workspace_managers.hub import shares as sharing
 from workspace_managers.hub.outlook import Outlook
 from workspace_managers.hub.refusals import Refused
 from workspace_managers.hub.sessions import Session
@@ -439,6 +440,91 @@ async def test_change_that_comes_during_a_review_is_reviewed_again(hub: Hub) -> 
     hub.plugin.context.changed()
     await until(lambda: hub.stopped == ["alice"])
     assert len(asked) >= 2
+
+
+class Shares:
+    """The shares of one server, as the hub's database has them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *shares: Any) -> None:
+        self.shares = list(shares)
+        monkeypatch.setattr(sharing, "of", lambda _spawner: [*self.shares])
+        monkeypatch.setattr(sharing, "_Share", self)
+
+    def revoke(self, _db: Any, _spawner: Any, whom: Any) -> None:
+        self.shares = [share for share in self.shares if whom not in (share.user, share.group)]
+
+    @property
+    def names(self) -> list[str]:
+        return [(share.user or share.group).name for share in self.shares]
+
+
+def member(name: str) -> Any:
+    return SimpleNamespace(kind="user", name=name)
+
+
+def with_user(name: str) -> Any:
+    return SimpleNamespace(user=member(name), group=None)
+
+
+def with_group(name: str, *members: str) -> Any:
+    group = SimpleNamespace(kind="group", name=name, users=[member(each) for each in members])
+    return SimpleNamespace(user=None, group=group)
+
+
+async def shared(hub: Hub, monkeypatch: pytest.MonkeyPatch, *made: Any) -> Shares:
+    """A server of alice's, shared as it starts."""
+    everybody = SimpleNamespace(authenticator=spawners.Authenticator())
+    alice = hub.spawner("alice", profile="cardio")
+    alice.user.settings["users"] = Users(everybody)
+    # Without a hub's database a spawner has none.
+    monkeypatch.setattr(type(alice), "db", None, raising=False)
+    shares = Shares(monkeypatch, *made)
+    await alice.start()
+    return shares
+
+
+class Users(dict[Any, Any]):
+    """The hub's users, by what its database has of them."""
+
+    def __init__(self, one: Any) -> None:
+        super().__init__()
+        self.one = one
+
+    def __getitem__(self, key: Any) -> Any:
+        return SimpleNamespace(name=key.name, authenticator=self.one.authenticator)
+
+
+async def test_e7_share_is_taken_from_those_who_may_not_open_the_workspace(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.plugin.granted["stranger"] = ()
+    made = with_user("bob"), with_user("stranger"), with_group("all", "bob", "stranger"), with_group("few", "bob")
+    shares = await shared(hub, monkeypatch, *made, with_group("nobody"))
+    await until(lambda: shares.names == ["bob", "few", "nobody"])
+    hub.plugin.take("bob")
+    await until(lambda: shares.names == ["nobody"])
+    assert hub.stopped == []
+
+
+async def test_e7_share_of_which_nothing_is_certain_is_looked_at_again(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E4: and left until then."""
+    ask = hub.plugin.list_workspaces
+    away = True
+
+    async def uncertain(user: User) -> Sequence[Workspace]:
+        if away and user.name == "bob":
+            raise BackendUnavailable("not for bob")
+        return await ask(user)
+
+    hub.plugin.list_workspaces = uncertain  # type: ignore[method-assign]
+    hub.plugin.granted["bob"] = ()
+    shares = await shared(hub, monkeypatch, with_user("bob"))
+    await until(lambda: hub.plugin.reviewed.count("bob") >= 3)
+    assert shares.names == ["bob"]
+    away = False
+    await until(lambda: shares.names == [])
 
 
 def outlook(**changes: Any) -> Outlook:

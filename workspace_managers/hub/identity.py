@@ -19,8 +19,17 @@ async def user_of(spawner: Any) -> User:
     The identity claims are read from the auth state each time, so that they are of the last sign-in and no hook of the
     configuration stands between.
     """
-    scoped = spawner.workspace_service.settings.scoped_names
-    return User.identify(spawner.user.name, await _claims(spawner.user), scoped=scoped)
+    return await person(spawner.user, spawner.workspace_service.settings.scoped_names)
+
+
+async def person(user: Any, scoped: bool) -> User:
+    """Who a user of the hub is.
+
+    Args:
+        user: The hub's own.
+        scoped: As ``WORKSPACE_SCOPED_NAMES`` says.
+    """
+    return User.identify(user.name, await _claims(user), scoped=scoped)
 
 
 async def _claims(user: Any) -> Mapping[str, Any] | None:

@@ -31,6 +31,7 @@ from ..decisions import Decision
 from ..engine import Answer, Provision, Review
 from ..errors import BackendUnavailable, WorkspaceManagerError, quote
 from ..models import User, Volume, Workspace
+from . import shares
 from .identity import user_of
 from .outlook import UNCERTAIN_TOO_LONG, Outlook, ended
 
@@ -66,6 +67,7 @@ class Session:
         grant: The grant as of the last certain answer; None before.
         outdated: Whether the workspace was changed since the start, so that a new start would be another.
         uncertain_since: When answers began to be uncertain, in seconds of the monotonic clock; None if they are not.
+        shared_with: The usernames of those whom the server is shared with.
         task: Its review, while one is under way.
     """
 
@@ -79,6 +81,7 @@ class Session:
     grant: Workspace | None = None
     outdated: bool = False
     uncertain_since: float | None = None
+    shared_with: frozenset[str] = frozenset()
     task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -126,10 +129,13 @@ class Sessions:
         self._day = self._context.today()
         self._first_round = False
         self._context.listen(self._changed)
+        shares.listen(self._shared)
 
     def add(self, spawner: Any, session: Session) -> None:
         """A server that has begun to run, or was found running."""
         self._sessions[spawner] = session
+        if shares.of(spawner):
+            session.due = 0.0
         if not self._tells:
             session.due = min(session.due, self._later())
         self._wake.set()
@@ -204,7 +210,14 @@ class Sessions:
         anybody = not usernames and not workspaces
         scoped = self._context.settings.scoped_names
         for spawner, session in self._sessions.items():
-            if anybody or session.workspace in workspaces or _username(spawner, scoped) in usernames:
+            whose = {_username(spawner, scoped), *session.shared_with}
+            if anybody or session.workspace in workspaces or not whose.isdisjoint(usernames):
+                session.due = 0.0
+                self._wake.set()
+
+    def _shared(self, number: int) -> None:
+        for spawner, session in self._sessions.items():
+            if spawner.orm_spawner is not None and spawner.orm_spawner.id == number:
                 session.due = 0.0
                 self._wake.set()
 
@@ -244,6 +257,9 @@ class Sessions:
 
     async def _goes_on(self, spawner: Any, session: Session, user: User, grant: Workspace) -> None:
         session.grant = grant
+        session.shared_with, certain = await shares.withdraw(self._service, spawner, grant.name)
+        if not certain:
+            session.due = min(session.due, monotonic() + RETRY_SECONDS)
         if session.uncertain_since is not None:
             session.uncertain_since = None
             decision = self._decision(spawner, session)
