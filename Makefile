@@ -17,6 +17,7 @@ PORT ?= 8000
 STATE ?= .demo
 STARTS ?= 10000
 BINDINGS ?= 1000 10000 100000
+SERVERS ?= 10 100 1000
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 
@@ -139,8 +140,17 @@ faults: apiserver $(VENV)/.test-installed ## Starts while everything fails (STAR
 
 .PHONY: test-faults
 test-faults: apiserver $(VENV)/.test-installed ## 500 starts while everything fails, and what finds the mistakes of such a run
-	$(timed) $(VENV)/bin/python -m pytest tests/faults
+	$(timed) $(VENV)/bin/python -m pytest tests/faults tests/sessions
 	@$(MAKE) --no-print-directory faults STARTS=500
+	@$(MAKE) --no-print-directory faults-sessions STARTS=300
+
+.PHONY: faults-sessions
+faults-sessions: apiserver $(VENV)/.test-installed ## Servers that run while everything fails (STARTS=10000, SEED=)
+	$(timed) $(VENV)/bin/python -m tests.sessions --starts $(STARTS) $(addprefix --seed ,$(SEED))
+
+.PHONY: bench-sessions
+bench-sessions: apiserver $(VENV)/.test-installed ## How soon an access that ends is noticed (SERVERS=1000: one size)
+	@$(VENV)/bin/python -m tests.sessions.bench --output docs/benchmarks $(SERVERS)
 
 .PHONY: test-e2e $(E2E)
 test-e2e: system $(E2E) ## A real hub in a real browser, on all stacks (API=server: on the real API server)

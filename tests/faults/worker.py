@@ -125,6 +125,7 @@ class _Worker:
                 case "start":
                     await self._start(ask)
                 case "stop":
+                    self._spawner(ask["user"]).stop_polling()  # as the hub does first
                     await self._spawner(ask["user"]).stop(now=True)
                 case "end reflectors":
                     self._end_reflectors()
@@ -147,7 +148,11 @@ class _Worker:
         spawner._server = _Server()
         if ask["form_first"]:
             await spawner.get_options_form()
-        await spawner.start()
+        try:
+            await spawner.start()
+        except Exception:
+            spawner.stop_polling()  # as the hub does, which stops what did not start
+            raise
 
     @staticmethod
     def _end_reflectors() -> None:

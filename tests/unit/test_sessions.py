@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jupyterhub import orm
 from kubernetes_asyncio.client.exceptions import ApiException
 from traitlets.config import Config
 
@@ -184,6 +185,14 @@ async def test_e1_user_is_told_of_by_their_username(hub: Hub) -> None:
     await hub.running("cardio\\Alice")
     hub.plugin.context.changed(usernames=["alice"])
     await until(lambda: hub.plugin.reviewed == ["cardio\\Alice"])
+
+
+async def test_e6_person_whom_the_identity_provider_tells_anew_of_is_reviewed(hub: Hub) -> None:
+    """At each refresh: a group may be gone."""
+    await hub.running("alice")
+    await hub.running("bob")
+    orm.User(name="alice").encrypted_auth_state = b"anew"
+    await until(lambda: hub.plugin.reviewed == ["alice"])
 
 
 async def test_e1_day_that_turns_has_all_reviewed(hub: Hub, monkeypatch: pytest.MonkeyPatch, audit: list[Any]) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import sqlalchemy.event
 from jupyterhub import orm
 
 from ..models import User
@@ -30,6 +31,14 @@ async def person(user: Any, scoped: bool) -> User:
         scoped: As ``WORKSPACE_SCOPED_NAMES`` says.
     """
     return User.identify(user.name, await _claims(user), scoped=scoped)
+
+
+def listen(told: Callable[[str], None]) -> None:
+    """Have a function called with the name of each user of whom the identity provider has told the hub anew.
+
+    That is at a sign-in, and when the authenticator refreshes what it knows (``refresh_user``).
+    """
+    sqlalchemy.event.listen(orm.User.encrypted_auth_state, "set", lambda user, *_: told(user.name))
 
 
 async def _claims(user: Any) -> Mapping[str, Any] | None:

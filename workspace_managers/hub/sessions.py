@@ -4,6 +4,8 @@ A review is the decision of a start, made anew by the backend (``engine.review``
 servers reviewed that are due::
 
     the plugin tells of a change -> those of these people and workspaces
+    a sign-in, or its refresh    -> that person's (rule E6)
+    a server is shared           -> that one (rule E7)
     a day begins, the hub starts -> all
     an answer was not certain    -> that one, until an answer is
     WORKSPACE_REVIEW_MINUTES     -> all, where the plugin cannot tell of changes
@@ -31,8 +33,7 @@ from ..decisions import Decision
 from ..engine import Answer, Provision, Review
 from ..errors import BackendUnavailable, WorkspaceManagerError, quote
 from ..models import User, Volume, Workspace
-from . import shares
-from .identity import user_of
+from . import identity, shares
 from .outlook import UNCERTAIN_TOO_LONG, Outlook, ended
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Sessions:
         self._first_round = False
         self._context.listen(self._changed)
         shares.listen(self._shared)
+        identity.listen(self._known_anew)
 
     def add(self, spawner: Any, session: Session) -> None:
         """A server that has begun to run, or was found running."""
@@ -208,18 +210,22 @@ class Sessions:
 
     def _changed(self, usernames: Collection[str], workspaces: Collection[str]) -> None:
         anybody = not usernames and not workspaces
-        scoped = self._context.settings.scoped_names
-        for spawner, session in self._sessions.items():
-            whose = {_username(spawner, scoped), *session.shared_with}
-            if anybody or session.workspace in workspaces or not whose.isdisjoint(usernames):
-                session.due = 0.0
-                self._wake.set()
+        self._due(
+            spawner
+            for spawner, session in self._sessions.items()
+            if anybody or session.workspace in workspaces or not self._whose(spawner, session).isdisjoint(usernames)
+        )
 
     def _shared(self, number: int) -> None:
-        for spawner, session in self._sessions.items():
-            if spawner.orm_spawner is not None and spawner.orm_spawner.id == number:
-                session.due = 0.0
-                self._wake.set()
+        self._due(spawner for spawner in self._sessions if spawner.orm_spawner and spawner.orm_spawner.id == number)
+
+    def _known_anew(self, name: str) -> None:
+        self._due(spawner for spawner in self._sessions if spawner.user.name == name)
+
+    def _due(self, spawners: Iterable[Any]) -> None:
+        for spawner in spawners:
+            self._sessions[spawner].due = 0.0
+            self._wake.set()
 
     async def _review(self, spawner: Any, session: Session) -> None:
         try:
@@ -243,7 +249,7 @@ class Sessions:
             self._wake.set()
 
     async def _ask(self, spawner: Any, session: Session) -> tuple[User, Review]:
-        user = await user_of(spawner)
+        user = await identity.user_of(spawner)
         try:
             await self._service.begin()
         except WorkspaceManagerError as error:
@@ -335,6 +341,10 @@ class Sessions:
         decision.versions = session.versions or {}
         return decision
 
+    def _whose(self, spawner: Any, session: Session) -> set[str]:
+        owner = User.identify(spawner.user.name, scoped=self._context.settings.scoped_names)
+        return {owner.username, *session.shared_with}
+
     def _later(self) -> float:
         return monotonic() + 60.0 * self._context.settings.review_minutes
 
@@ -344,10 +354,6 @@ def _being_checked() -> Iterator[Any]:
     hub = Application.instance() if Application.initialized() else None
     for user in list(getattr(hub, "users", {}).values()):
         yield from (spawner for spawner in user.spawners.values() if spawner.pending == "check")
-
-
-def _username(spawner: Any, scoped: bool) -> str:
-    return User.identify(spawner.user.name, scoped=scoped).username
 
 
 def _terms(grant: Workspace, volumes: Iterable[Volume]) -> str:
