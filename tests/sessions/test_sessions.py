@@ -10,6 +10,7 @@ import pytest
 
 from tests.sessions import __main__ as run_module
 from tests.sessions.__main__ import BOUND_SECONDS, GOOD, LEFT, OUTLIVED, RETURN_SECONDS, Life, Run
+from tests.sessions.outage import outage
 from workspace_managers import engine
 from workspace_managers.engine import Answer, Review
 from workspace_managers.hub import sessions
@@ -100,3 +101,8 @@ async def test_uncertain_answer_that_is_taken_for_an_end_is_found(monkeypatch: p
     monkeypatch.setattr(run, "_disturb", refuse_all_the_time)
     await run.run()
     assert run.found[GOOD] + run.found[LEFT]
+
+
+async def test_outage_stops_nothing_and_what_ended_meanwhile_is_stopped_after_it() -> None:
+    seen = await outage(6)
+    assert seen.is_right, seen
