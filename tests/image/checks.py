@@ -15,7 +15,10 @@ from workspace_managers.settings import VARIABLES
 SITE_PACKAGES = "usr/local/lib/python3.*/site-packages"
 ETC = "usr/local/etc/jupyterhub"
 # The rest of the table has defaults that are the cluster's, the namespace's or the operator's own.
-_OTHERS = ("WORKSPACE_TIMEZONE", "WORKSPACE_SCOPED_NAMES", "POD_NAMESPACE", "WORKSPACE_POLICY")
+_OTHERS = (
+    *("WORKSPACE_TIMEZONE", "WORKSPACE_SCOPED_NAMES", "WORKSPACE_REVIEW_MINUTES", "WORKSPACE_UNCERTAIN_HOURS"),
+    *("POD_NAMESPACE", "WORKSPACE_POLICY"),
+)
 OF_THE_SEED = [variable for variable in VARIABLES if variable.name not in _OTHERS]
 _MAY_BE_NEW = re.compile(
     rf"usr/local/lib/python3\.\d+/site-packages/.+|{ETC}(/(custom_templates(/workspaces)?|jupyterhub_config\.d)(/[^/]+)?)?"
