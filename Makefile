@@ -106,9 +106,9 @@ test-apiserver: $(if $(call named,KUBECONFIG),,apiserver) $(VENV)/.test-installe
 cluster: apiserver ## Build the programs of a whole cluster for the tests, once (some minutes); prints their folder
 	@$(timed) tests/programs/build cluster
 
-# Which stories are told on which stack: the first one on all, those of failures on the chart's newest. What else may run
-# while those wait is BESIDE.
-ON_CLUSTER := on-cluster-failures $(STACKS:%=on-cluster-%)
+# Which stories are told on which stack: the first one on all, those of failures and of the chart's release, whose hub is
+# a pod of the image, on the chart's newest. What else may run while those wait is BESIDE.
+ON_CLUSTER := on-cluster-failures on-cluster-release $(STACKS:%=on-cluster-%)
 .PHONY: test-cluster on-cluster $(ON_CLUSTER)
 test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's stories on it
 	@if [ -n '$(call named,KUBECONFIG)' ]; then $(MAKE) on-cluster; \
@@ -119,9 +119,12 @@ test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the
 on-cluster:
 	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(VENV)/bin/python -m pytest -rfEs tests/cluster
 
-on-cluster-failures: STACK := $(lastword $(CHARTS))
+on-cluster-failures on-cluster-release: STACK := $(lastword $(CHARTS))
 on-cluster-failures:
 	$(timed) $(call python,$(STACK)) -m pytest tests/e2e/test_waits.py tests/e2e/test_trouble.py --api=cluster
+
+on-cluster-release:
+	$(timed) $(call python,$(STACK)) -m pytest tests/e2e/test_release.py --api=cluster
 
 $(STACKS:%=on-cluster-%): on-cluster-%:
 	$(timed) $(call python,$*) -m pytest tests/e2e/test_story.py --api=cluster -k files_stay

@@ -241,8 +241,7 @@ class NodeCluster(RealCluster):
             "kube-controller-manager": [str(programs / "kube-controller-manager"), *controllers],
             "kube-scheduler": [
                 str(programs / "kube-scheduler"),
-                f"--kubeconfig={state / 'scheduler.json'}",
-                "--leader-elect=false",
+                f"--config={state / 'kube-scheduler.json'}",
                 "--secure-port=0",
             ],
             "kubelet": [str(programs / "kubelet"), *kubelet],
@@ -327,6 +326,15 @@ class NodeCluster(RealCluster):
             "nodeStatusUpdateFrequency": "2s",
         }
         (state / "kubelet.json").write_text(json.dumps(kubelet))
+        scheduler = {
+            "apiVersion": "kubescheduler.config.k8s.io/v1",
+            "kind": "KubeSchedulerConfiguration",
+            "clientConnection": {"kubeconfig": str(state / "scheduler.json")},
+            "leaderElection": {"leaderElect": False},
+            # The Helm chart runs one more of this program, under the second name.
+            "profiles": [{"schedulerName": name} for name in ("default-scheduler", "user-scheduler")],
+        }
+        (state / "kube-scheduler.json").write_text(json.dumps(scheduler))
         proxy = {
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
             "kind": "KubeProxyConfiguration",

@@ -1,13 +1,14 @@
-"""A whole cluster with an image for people's servers, under each name that the demo's workspaces and tests ask for."""
+"""A whole cluster with images: people's servers, by each name that a workspace asks for, and a release of the chart."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from tests.cluster.node import NodeCluster
+from tests.image import release
 from tests.image.store import Store
 from tests.stacks import current
 from workspace_managers.devcluster.demo import load_samples
@@ -16,21 +17,33 @@ OF_TESTS = ("example/notebook:1.0", "example/first:1", "example/second:1")
 
 
 @asynccontextmanager
-async def cluster_of_tests() -> AsyncIterator[NodeCluster]:
-    """It, with the image imported; the image is of the stack that runs this.
+async def cluster_of_tests(values: release.Values | None = None) -> AsyncIterator[NodeCluster]:
+    """It, with the images imported; they are of the stack that runs this.
+
+    Args:
+        values: Of a release that is to run on it: its images, the hub's among them, are imported too.
 
     Raises:
         ClusterError: It cannot run here.
     """
-    archive = await asyncio.to_thread(_archive)
+    archives = await asyncio.to_thread(_archives, values)
     async with NodeCluster() as cluster:
-        await cluster.import_image(archive, *sorted(f"docker.io/{name}" for name in {*_of_samples(), *OF_TESTS}))
+        for archive, names in archives.items():
+            await cluster.import_image(archive, *names)
         yield cluster
 
 
-def _archive() -> Path:
+def _archives(values: release.Values | None) -> dict[Path, Iterable[str]]:
+    """Each image as a file, with its names."""
     with Store() as store:
-        return store.archive(store.server(current()))
+        servers = sorted(f"docker.io/{name}" for name in {*_of_samples(), *OF_TESTS})
+        archives: dict[Path, Iterable[str]] = {store.archive(store.server(current())): servers}
+        if values is not None:
+            base = current().base
+            assert base is not None, "a release is of a stack that a chart has"
+            archives[store.archive(store.hub(store.base(base)))] = [release.hub_image(values)]
+            archives[store.archive(store.proxy())] = [release.PROXY_IMAGE, release.tools_image(values)]
+        return archives
 
 
 def _of_samples() -> set[str]:

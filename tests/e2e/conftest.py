@@ -2,7 +2,8 @@
 
 With ``--api=server`` the API is the real one, and with ``--api=cluster`` a whole cluster runs the servers; the hub has
 the roles of the Helm chart and of `image/rbac.yaml` there, and no more. A file that needs the embedded one's faults
-says so by its `API`, and so does one that needs a whole cluster.
+says so by its `API`, and so does one that needs a whole cluster. There a release of the chart can run in place of the
+demo: a file with the values of one, its `RELEASE`, has a fixture `demo` of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import aiohttp
 import jupyterhub
@@ -103,7 +104,7 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[RealCluster |
         return
     try:
         if request.config.getoption("--api") == "cluster":
-            async with servers.cluster_of_tests() as whole:
+            async with servers.cluster_of_tests(getattr(request.module, "RELEASE", None)) as whole:
                 yield whole
             return
         async with cluster_of_tests() as cluster:
@@ -145,8 +146,27 @@ def moved(demo: Demo) -> Path:
     return demo.state.parent / "moved"
 
 
+class Place(Protocol):
+    """Where a hub is, a demo's or a release's; the attributes are those of `Demo`."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def password(self) -> str: ...
+
+    @property
+    def hub_api_token(self) -> str: ...
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def kubeconfig_path(self) -> Path: ...
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def kube(demo: Demo) -> AsyncIterator[Kube]:
+async def kube(demo: Place) -> AsyncIterator[Kube]:
     kube = Kube(demo.namespace, demo.kubeconfig_path)
     yield kube
     await kube.close()
@@ -163,7 +183,7 @@ async def browser() -> AsyncIterator[Browser]:
 class Hub:
     """The hub's REST API, as a portal would use it, and what the cluster has in consequence."""
 
-    def __init__(self, demo: Demo, kube: Kube, http: aiohttp.ClientSession) -> None:
+    def __init__(self, demo: Place, kube: Kube, http: aiohttp.ClientSession) -> None:
         self._demo = demo
         self._kube = kube
         self._http = http
@@ -252,7 +272,7 @@ class Hub:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def hub(demo: Demo, kube: Kube) -> AsyncIterator[Hub]:
+async def hub(demo: Place, kube: Kube) -> AsyncIterator[Hub]:
     async with aiohttp.ClientSession() as http:
         yield Hub(demo, kube, http)
 
@@ -265,7 +285,7 @@ async def assert_accessible(person: Person) -> None:
 class Person:
     """Somebody in front of a browser."""
 
-    def __init__(self, page: Page, demo: Demo, name: str) -> None:
+    def __init__(self, page: Page, demo: Place, name: str) -> None:
         self.page = page
         self.name = name
         self._demo = demo
@@ -308,7 +328,7 @@ class Person:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def person(browser: Browser, demo: Demo) -> AsyncIterator[Callable[..., Any]]:
+async def person(browser: Browser, demo: Place) -> AsyncIterator[Callable[..., Any]]:
     contexts = []
 
     async def make(name: str, **options: Any) -> Person:

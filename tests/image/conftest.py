@@ -11,8 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.apiserver.cluster import RealCluster
-from tests.image.hub import chart_values
-from tests.image.store import RESULTS, ROOT, Image, Store
+from tests.image.store import RESULTS, Image, Store
 from tests.stacks import current
 from workspace_managers.devcluster.node import Node
 
@@ -44,7 +43,7 @@ def base(store: Store) -> Image:
 
 @pytest.fixture(scope="session")
 def image(store: Store, base: Image) -> Image:
-    return store.build("localhost/workspace-managers:test", ROOT, base)
+    return store.hub(base)
 
 
 @pytest.fixture(scope="session")
@@ -74,8 +73,7 @@ async def token(cluster: RealCluster) -> str:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def node(cluster: RealCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Node]:
-    tools = {chart_values({})["singleuser"]["networkTools"]["image"]["name"]: ["true"]}
-    node = Node(cluster.kubeconfig(), namespace=cluster.namespace, root=tmp_path_factory.mktemp("node"), images=tools)
+    node = Node(cluster.kubeconfig(), namespace=cluster.namespace, root=tmp_path_factory.mktemp("node"))
     await node.start()
     yield node
     await node.stop()

@@ -1,4 +1,4 @@
-"""The image's hub as the chart runs it: values mounted, a service account's token, a proxy in another process."""
+"""The image's hub as the chart runs it, without a cluster to run it: its pod's container, and a proxy beside it."""
 
 from __future__ import annotations
 
@@ -10,50 +10,26 @@ import re
 import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-import yaml
 
 from tests.apiserver.cluster import RealCluster
+from tests.image import release
 from tests.image.container import Mount, command
-from tests.image.store import RESULTS, ROOT, Image
-from tests.stacks import current
+from tests.image.store import RESULTS, Image
 from workspace_managers.devcluster import demo
 from workspace_managers.devcluster.node import tied
 
-CHART = Path(__file__).with_name("chart")
-VALUES = ROOT / "image" / "values.yaml"
 HOST = "127.0.0.1"
 START_SECONDS = 60
 STOP_SECONDS = 20
-_ETC = "/usr/local/etc/jupyterhub"
 # On Debian /var/run is a link to /run, and a link of the image is not to be followed from outside.
 _ACCOUNT = "/run/secrets/kubernetes.io/serviceaccount"
-
-Values = dict[str, Any]
-
-
-def merged(values: Values, over: Mapping[str, Any]) -> Values:
-    """As Helm merges values: mappings one into the other, all else replaced, and null takes a value away."""
-    result = dict(values)
-    for key, value in over.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
-            result[key] = merged(result[key], value) if both else value
-    return result
-
-
-def chart_values(over: Mapping[str, Any]) -> Values:
-    """The chart's own values, then image/values.yaml, then some that an operator adds."""
-    values: Values = yaml.safe_load((CHART / "values.yaml").read_text().replace("RELEASE", str(current().chart)))
-    return merged(merged(values, yaml.safe_load(VALUES.read_text())), over)
 
 
 class HubPod:
@@ -65,7 +41,7 @@ class HubPod:
         cluster: What it starts servers on.
         token: The hub's service account's.
         folder: An empty one, for the volumes and the logs.
-        values: As from `chart_values`.
+        values: As from `release.chart_values`.
         environ: Over what the chart gives the container; None takes a variable of the image away.
     """
 
@@ -77,7 +53,7 @@ class HubPod:
         token: str,
         folder: Path,
         *,
-        values: Values,
+        values: release.Values,
         environ: Mapping[str, str | None],
     ) -> None:
         self.folder = folder
@@ -88,6 +64,7 @@ class HubPod:
         self._cluster = cluster
         self._token = token
         self._values = values
+        self._secret = release.hub_secret(values, self.proxy_token)
         self._environ = environ
 
     @property
@@ -101,51 +78,65 @@ class HubPod:
 
     def command(self) -> list[str]:
         """The command line that runs the hub's container."""
-        hub = self._values["hub"]
-        security = hub["containerSecurityContext"]
+        pod = release.hub_pod(self._values)["spec"]
+        (container,) = pod["containers"]
+        security = container["securityContext"]
         assert security["readOnlyRootFilesystem"], "a container is always run so here"
         assert str(security["runAsUser"]) == self._image.config["User"], "or Kubernetes would run it as another user"
+        variables = {variable["name"]: self._value(variable) for variable in container["env"]}
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        mounts = [self._mount(mount, volumes[mount["name"]]) for mount in container["volumeMounts"]]
+        return command(
+            self._image,
+            self._root,
+            {**self._services(), "ONLY_HOST": HOST, **variables, **self._environ},
+            [*mounts, self._account()],
+            container["args"],
+        )
+
+    def _services(self) -> dict[str, str]:
+        """What Kubernetes tells a pod of the services that are there."""
         api = urlsplit(self._cluster.url)
-        environ = {
-            "PYTHONUNBUFFERED": "1",
-            "HELM_RELEASE_NAME": "jupyterhub",
-            "POD_NAMESPACE": self._cluster.namespace,
-            "CONFIGPROXY_AUTH_TOKEN": self.proxy_token,
+        return {
             "HUB_SERVICE_HOST": HOST,
             "HUB_SERVICE_PORT": str(self.hub_port),
             "PROXY_API_SERVICE_HOST": HOST,
             "PROXY_API_SERVICE_PORT": str(self.proxy_api_port),
             "KUBERNETES_SERVICE_HOST": str(api.hostname),
             "KUBERNETES_SERVICE_PORT": str(api.port),
-            **hub["extraEnv"],
-            **self._environ,
         }
-        return command(self._image, self._root, environ, [*self._chart_mounts(), *self._extra_mounts()])
 
-    def _chart_mounts(self) -> Sequence[Mount]:
+    def _value(self, variable: release.Object) -> str:
+        if "value" in variable:
+            return str(variable["value"])
+        match variable["valueFrom"]:
+            case {"secretKeyRef": {"key": key}}:
+                return str(self._secret["stringData"][key])
+            case {"fieldRef": {"fieldPath": "metadata.namespace"}}:
+                return self._cluster.namespace
+        raise AssertionError(f"{variable} is of a kind that nothing here gives")
+
+    def _mount(self, mount: release.Object, volume: release.Object) -> Mount:
+        match volume:
+            case {"secret": {"secretName": "hub"}}:
+                files, writable = self._secret["stringData"], False
+            case {"configMap": {"name": "hub"}}:
+                files, writable = release.hub_config()["data"], False
+            case {"emptyDir": _} | {"persistentVolumeClaim": _}:
+                files, writable = {}, True
+            case _:
+                raise AssertionError(f"{volume} is of a kind that nothing here gives")
+        folder = self._volume(mount["name"], files)
+        return Mount(folder / mount.get("subPath", ""), mount["mountPath"].rstrip("/"), writable)
+
+    def _account(self) -> Mount:
         cluster = self._cluster.kubeconfig()["clusters"][0]["cluster"]
-        secret = self._volume("secret", {"values.yaml": yaml.safe_dump(self._values)})
         account = {
             "ca.crt": base64.b64decode(cluster["certificate-authority-data"]).decode(),
             "namespace": self._cluster.namespace,
             "token": self._token,
         }
-        return (
-            Mount(CHART / "jupyterhub_config.py", f"{_ETC}/jupyterhub_config.py"),
-            Mount(CHART / "z2jh.py", f"{_ETC}/z2jh.py"),
-            Mount(secret, f"{_ETC}/secret"),
-            Mount(self._volume("account", account), _ACCOUNT),
-            Mount(self._volume("database", {}), "/srv/jupyterhub", writable=True),
-        )
-
-    def _extra_mounts(self) -> Sequence[Mount]:
-        hub = self._values["hub"]
-        empty = [volume["name"] for volume in hub["extraVolumes"] if "emptyDir" in volume]
-        return [
-            Mount(self._volume(mount["name"], {}), mount["mountPath"], writable=True)
-            for mount in hub["extraVolumeMounts"]
-            if mount["name"] in empty
-        ]
+        return Mount(self._volume("account", account), _ACCOUNT)
 
     def _volume(self, name: str, files: Mapping[str, str]) -> Path:
         folder = self.folder / name

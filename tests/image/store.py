@@ -27,13 +27,15 @@ RESULTS = ROOT / "test-results" / "image" / str(current().chart)
 """What is left of a run for a person to look at."""
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jupyterhub-workspace-managers" / "image"
 SERVER = Path(__file__).parent / "server" / "Dockerfile"
+PROXY = Path(__file__).parent / "proxy" / "Dockerfile"
 BUILD_SECONDS = 280
 _LAYERS = 200  # kept for the next run, which need not build them again
 _CONTEXT = "context-"
-_INCLUDED = (
+_WITH_PYTHON = (
     "--variant=essential",
     "--include=ca-certificates,libsqlite3-0,libstdc++6,passwd,python3,python3-venv,tini",
 )
+_WITH_PROXY = ("--variant=essential", "--include=iptables,node-configurable-http-proxy")
 _LEFT_OUT = [f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "locale", "man")]
 
 
@@ -55,24 +57,26 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wheels:
-    """An image of Debian and Python packages.
+class _Packages:
+    """An image of Debian's packages, and of Python's.
 
     Attributes:
         kind: The first part of its tag.
-        dockerfile: Finds `debian.tar` and the folder `wheels`.
+        dockerfile: Finds `debian.tar`, and the folder `wheels` where any are wanted.
         debian: The release.
+        included: Arguments for `mmdebstrap`: which of its packages.
         python: The version of Python that it has.
-        pins: The files that say which packages there are.
-        wanted: Arguments for `pip download`.
+        pins: The files that say which of Python's packages there are.
+        wanted: Arguments for `pip download`; none of Python's packages without any.
     """
 
     kind: str
     dockerfile: Path
     debian: str
-    python: str
-    pins: tuple[Path, ...]
-    wanted: tuple[str, ...]
+    included: tuple[str, ...] = _WITH_PYTHON
+    python: str = ""
+    pins: tuple[Path, ...] = ()
+    wanted: tuple[str, ...] = ()
 
 
 class BuildFailed(Exception):
@@ -145,6 +149,10 @@ class Store:
         self._run(str(source / "image" / "build"), "--layers", "--tag", name, "--build-arg", f"BASE={base.name}")
         return self.image(name)
 
+    def hub(self, base: Image) -> Image:
+        """The project's image as it is."""
+        return self.build("localhost/workspace-managers:test", ROOT, base)
+
     def build_other(self, name: str, dockerfile: Path, context: Path) -> Image:
         """Build an image that is not the project's, without a network to speak of."""
         self._buildah("build", "--pull-never", "--file", str(dockerfile), "--tag", name, str(context))
@@ -161,7 +169,13 @@ class Store:
             packages: The list of what it has, named after the release.
         """
         wanted = ("--no-deps", "--requirement", str(packages))
-        return self._of_wheels(_Wheels(packages.stem, BASES / "Dockerfile", "bookworm", "3.11", (packages,), wanted))
+        return self._of_packages(
+            _Packages(packages.stem, BASES / "Dockerfile", "bookworm", python="3.11", pins=(packages,), wanted=wanted)
+        )
+
+    def proxy(self) -> Image:
+        """The proxy of Node.js that the chart runs, in Debian's version, with iptables; built where it is not there."""
+        return self._of_packages(_Packages("proxy", PROXY, "bookworm", included=_WITH_PROXY))
 
     def server(self, stack: Stack) -> Image:
         """A person's server: JupyterLab, and jupyterhub-singleuser of a stack, built where the store does not have it.
@@ -170,8 +184,8 @@ class Store:
         """
         others = STACKS[-1].file
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as constraints:
-            pins = others.read_text().splitlines()
-            constraints.write("\n".join(pin for pin in pins if not pin.startswith("jupyterhub==")))
+            lines = others.read_text().splitlines()
+            constraints.write("\n".join(line for line in lines if not line.startswith("jupyterhub==")))
             constraints.flush()
             packages = (
                 "--only-binary=:all:",
@@ -180,8 +194,9 @@ class Store:
                 f"jupyterhub=={stack.hub}",
                 "jupyterlab",
             )
-            return self._of_wheels(
-                _Wheels(f"server-{stack.name}", SERVER, "trixie", "3.13", (stack.file, others), packages)
+            pins = (stack.file, others)
+            return self._of_packages(
+                _Packages(f"server-{stack.name}", SERVER, "trixie", python="3.13", pins=pins, wanted=packages)
             )
 
     def archive(self, image: Image) -> Path:
@@ -197,36 +212,39 @@ class Store:
             partial.rename(file)
         return file
 
-    def _of_wheels(self, made_of: _Wheels) -> Image:
+    def _of_packages(self, made_of: _Packages) -> Image:
         inputs = (
             *(file.read_text() for file in (made_of.dockerfile, *made_of.pins)),
-            _INCLUDED,
+            made_of.included,
             _LEFT_OUT,
             made_of.debian,
         )
         name = f"localhost/{made_of.kind}:{hashlib.sha256(repr(inputs).encode()).hexdigest()[:16]}"
         there = self._buildah("images", "--format", "{{.Name}}:{{.Tag}}").split()
         if name not in there:
-            self._build_of_wheels(name, made_of)
+            self._build_of_packages(name, made_of)
             older = [other for other in there if other.startswith(f"localhost/{made_of.kind}:")]
             if older:
                 self._buildah("rmi", "--force", *older)
         return self.image(name)
 
-    def _build_of_wheels(self, name: str, made_of: _Wheels) -> None:
-        pip = [sys.executable, "-m", "pip"]
+    def _build_of_packages(self, name: str, made_of: _Packages) -> None:
         with tempfile.TemporaryDirectory(prefix=_CONTEXT, dir=self._folder) as folder:
             context = Path(folder)
-            self._run("mmdebstrap", *_INCLUDED, *_LEFT_OUT, made_of.debian, str(context / "debian.tar"))
-            wheels = context / "wheels"
-            # For the Python of that Debian, whichever runs this.
-            download = ["download", "--quiet", "--python-version", made_of.python, *made_of.wanted]
-            self._run(*pip, *download, "--dest", str(wheels))
-            # One package has no wheel, and nothing to compile.
-            for source in wheels.glob("*.tar.gz"):
-                self._run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(source))
-                source.unlink()
+            self._run("mmdebstrap", *made_of.included, *_LEFT_OUT, made_of.debian, str(context / "debian.tar"))
+            if made_of.wanted:
+                self._download(made_of, context / "wheels")
             self.build_other(name, made_of.dockerfile, context)
+
+    def _download(self, made_of: _Packages, wheels: Path) -> None:
+        pip = [sys.executable, "-m", "pip"]
+        # For the Python of that Debian, whichever runs this.
+        download = ["download", "--quiet", "--python-version", made_of.python, *made_of.wanted]
+        self._run(*pip, *download, "--dest", str(wheels))
+        # One package has no wheel, and nothing to compile.
+        for source in wheels.glob("*.tar.gz"):
+            self._run(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(source))
+            source.unlink()
 
     @contextlib.contextmanager
     def root(self, image: Image) -> Iterator[Path]:

@@ -17,7 +17,8 @@ import yaml
 
 from tests import dists
 from tests.apiserver.cluster import RealCluster, until
-from tests.image.hub import CHART, VALUES, Browser, HubPod, chart_values, running, signed_in
+from tests.image.hub import Browser, HubPod, running, signed_in
+from tests.image.release import CHART, VALUES, chart_values
 from tests.image.store import ROOT, Image, Store
 
 API_TOKEN = "a-token-of-the-tests"

@@ -1,8 +1,8 @@
 """A stand-in for the hub's config that the chart mounts into its pod: what of it can come between us and a hub.
 
 Always true of it, as of the chart's since 2.0: values come first, then `hub.config`, then each file of
-jupyterhub_config.d by its name, then `hub.extraConfig`. Unlike the chart's, it listens where `HUB_SERVICE_PORT` says,
-as this hub has no network of its own.
+jupyterhub_config.d by its name, then `hub.extraConfig`. Unlike the chart's, it can do without a network of its own, and
+so without names for services: at the address `ONLY_HOST`, on the services' ports.
 """
 
 import os
@@ -15,12 +15,11 @@ from z2jh import get_config as values  # type: ignore[import-not-found]  # it is
 
 c = get_config()  # type: ignore[name-defined]  # noqa: F821 - traitlets puts it in the scope of a config file
 
-hub_url = f"http://{os.environ['HUB_SERVICE_HOST']}:{os.environ['HUB_SERVICE_PORT']}"
-c.JupyterHub.hub_bind_url = hub_url
+only_host = os.environ.get("ONLY_HOST")
+hub_url = f"http://{only_host or 'hub'}:{os.environ['HUB_SERVICE_PORT']}"
+c.JupyterHub.hub_bind_url = hub_url if only_host else "http://:8081"
 c.JupyterHub.hub_connect_url = hub_url
-c.ConfigurableHTTPProxy.api_url = (
-    f"http://{os.environ['PROXY_API_SERVICE_HOST']}:{os.environ['PROXY_API_SERVICE_PORT']}"
-)
+c.ConfigurableHTTPProxy.api_url = f"http://{only_host or 'proxy-api'}:{os.environ['PROXY_API_SERVICE_PORT']}"
 c.ConfigurableHTTPProxy.should_start = False
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 0}
@@ -40,17 +39,26 @@ for component, trait, path in (
     (c.Spawner, "consecutive_failure_limit", "hub.consecutiveFailureLimit"),
     (c.Spawner, "cmd", "singleuser.cmd"),
     (c.Spawner, "default_url", "singleuser.defaultUrl"),
+    (c.KubeSpawner, "allow_privilege_escalation", "singleuser.allowPrivilegeEscalation"),
     (c.KubeSpawner, "events_enabled", "singleuser.events"),
+    (c.KubeSpawner, "extra_labels", "singleuser.extraLabels"),
     (c.KubeSpawner, "fs_gid", "singleuser.fsGid"),
     (c.KubeSpawner, "image", "singleuser.image.name"),
     (c.KubeSpawner, "mem_guarantee", "singleuser.memory.guarantee"),
     (c.KubeSpawner, "profile_list", "singleuser.profileList"),
     (c.KubeSpawner, "start_timeout", "singleuser.startTimeout"),
+    (c.KubeSpawner, "tolerations", "scheduling.userPods.tolerations"),
     (c.KubeSpawner, "uid", "singleuser.uid"),
 ):
     found = values(path)
     if found is not None:
         setattr(component, trait, list(found.values()) if path == "hub.loadRoles" else found)
+
+if values("scheduling.userScheduler.enabled"):
+    c.KubeSpawner.scheduler_name = "user-scheduler"
+if values("scheduling.userPods.nodeAffinity.matchNodePurpose") == "prefer":
+    of_users = {"key": "hub.jupyter.org/node-purpose", "operator": "In", "values": ["user"]}
+    c.KubeSpawner.node_affinity_preferred = [{"weight": 100, "preference": {"matchExpressions": [of_users]}}]
 
 if values("singleuser.storage.type") == "dynamic":
     c.KubeSpawner.storage_pvc_ensure = True
@@ -64,8 +72,14 @@ c.JupyterHub.services = [
 ]
 # On by default in the chart: an init container keeps user pods from the cloud's metadata.
 if values("singleuser.cloudMetadata.blockWithIptables"):
+    to_metadata = ["--destination", values("singleuser.cloudMetadata.ip"), "--destination-port", "80"]
     c.KubeSpawner.init_containers = [
-        {"name": "block-cloud-metadata", "image": values("singleuser.networkTools.image.name"), "command": ["iptables"]}
+        {
+            "name": "block-cloud-metadata",
+            "image": values("singleuser.networkTools.image.name"),
+            "command": ["iptables", "--append", "OUTPUT", "--protocol", "tcp", *to_metadata, "--jump", "DROP"],
+            "securityContext": {"privileged": True, "runAsUser": 0, "capabilities": {"add": ["NET_ADMIN"]}},
+        }
     ]
 
 c.JupyterHub.cookie_secret = bytes.fromhex(values("hub.config.JupyterHub.cookie_secret"))
