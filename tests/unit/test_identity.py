@@ -20,7 +20,13 @@ from traitlets.config import Config
 from workspace_managers.hub import identity
 
 USER_INFO = {"sub": "alice", "groups": ["cardio"]}
-TOKEN_INFO: dict[str, Any] = {"access_token": "not-a-claim", "refresh_token": None, "id_token": None, "scope": "", "other_tokens": []}
+TOKEN_INFO: dict[str, Any] = {
+    "access_token": "not-a-claim",
+    "refresh_token": None,
+    "id_token": None,
+    "scope": "",
+    "other_tokens": [],
+}
 CONFIG = Config(
     {
         "Auth0OAuthenticator": {"auth0_domain": "idp.example.org"},
