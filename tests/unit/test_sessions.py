@@ -411,6 +411,29 @@ async def test_pod_that_cannot_be_deleted_is_tried_again(
     assert not hub.pods.there
 
 
+async def test_server_that_is_started_while_the_old_one_goes_is_reviewed_as_well(
+    hub: Hub, audit: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """E1: a hub may start the next server of a spawner while the pod of the last one is still going."""
+    alice = await hub.running("alice")
+    gone = asyncio.Event()
+
+    async def remove_pod(_uid: str | None, _patience: float) -> None:
+        await gone.wait()
+
+    monkeypatch.setattr(alice, "remove_pod", remove_pod)
+    hub.plugin.take("alice")
+    await until(lambda: hub.stopped)
+    hub.plugin.granted.clear()
+    await alice.start()
+    alice.start_polling()
+    gone.set()
+    await until(lambda: audit)
+    before = len(hub.plugin.reviewed)
+    hub.plugin.context.changed(usernames=["alice"])
+    await until(lambda: len(hub.plugin.reviewed) > before)
+
+
 async def test_many_at_once_are_reviewed_side_by_side_and_bounded(hub: Hub) -> None:
     at_once = most = 0
     ask = hub.plugin.list_workspaces

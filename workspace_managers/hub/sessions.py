@@ -230,9 +230,8 @@ class Sessions:
     async def _review(self, spawner: Any, session: Session) -> None:
         try:
             async with self._at_once:
-                session.due = (
-                    inf if self._tells else self._later()
-                )  # a change that is told from here on comes in between
+                # A change that is told from here on is reviewed after this.
+                session.due = inf if self._tells else self._later()
                 if self._sessions.get(spawner) is not session:
                     return
                 user, review = await self._ask(spawner, session)
@@ -300,8 +299,7 @@ class Sessions:
 
     async def _end(self, spawner: Any, session: Session, error: WorkspaceManagerError) -> None:
         """Stop a server in the hub's own way, and see to it that its pod goes."""
-        if spawner.break_off(error):
-            self.remove(spawner)  # its start says what has become of it
+        if spawner.break_off(error):  # its start says what has become of it, and the hub then removes it
             return
         if spawner.pending not in (None, "stop"):
             session.due = monotonic() + LOOK_SECONDS  # the hub is about something else with it for the moment
@@ -319,7 +317,8 @@ class Sessions:
             self._failed(decision, who, failure)
             patience = 0.0
         await self._until_certain(lambda: spawner.remove_pod(uid, patience), decision, who)
-        self.remove(spawner)
+        if self._sessions.get(spawner) is session:  # else the hub has stopped it, and may have started the next one
+            self.remove(spawner)
         decision.end(error)
 
     async def _until_certain(self, call: Callable[[], Coroutine[Any, Any, Any]], decision: Decision, who: str) -> Any:
