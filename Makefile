@@ -137,6 +137,10 @@ test-bench: apiserver $(VENV)/.test-installed ## A small run of the benchmark; n
 bench: apiserver $(VENV)/.test-installed ## Measure on the real API server, for docs/benchmarks (BINDINGS=10000: one size)
 	@$(VENV)/bin/python -m tests.benchmarks --output docs/benchmarks $(BINDINGS)
 
+.PHONY: bench-admission
+bench-admission: apiserver $(VENV)/.test-installed ## What image/admission.yaml costs a pod, as the table in image/README.md
+	@$(VENV)/bin/python -m tests.benchmarks.admission
+
 .PHONY: faults
 faults: apiserver $(VENV)/.test-installed ## Starts while everything fails (STARTS=10000, SEED= of a run to repeat)
 	$(timed) $(VENV)/bin/python -m tests.faults --starts $(STARTS) $(addprefix --seed ,$(SEED))

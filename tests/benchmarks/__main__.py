@@ -32,7 +32,7 @@ async def bench(bindings: int, crowds: Sequence[int] = CROWDS) -> dict[str, Any]
         version = await cluster.call("GET", "/version")
         _say(f"{bindings:,} bindings and as many workspaces: loading")
         await load.load(cluster, bindings)
-        result: dict[str, Any] = {"bindings": bindings, "machine": _machine(before, version["gitVersion"])}
+        result: dict[str, Any] = {"bindings": bindings, "machine": machine(before, version["gitVersion"])}
         for what in ("memory", "speed"):
             _say(f"measuring {what}")
             job = Job(what, bindings, cluster.namespace, cluster.kubeconfig(), cluster.pids, list(crowds))
@@ -71,7 +71,8 @@ def write(results: list[dict[str, Any]], folder: Path) -> str:
     return report.table(results)
 
 
-def _machine(before: float, apiserver: str) -> dict[str, Any]:
+def machine(before: float, apiserver: str) -> dict[str, Any]:
+    """What it was measured on, for tables."""
     models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return {
         "cores": os.cpu_count(),

@@ -119,10 +119,10 @@ class Server:
         """What the server did inside the block; filled in at its end."""
         used: Result = {}
         requests, sent = await self._told()
-        cpu, started = self._cpu(), perf_counter()
+        cpu, started = cpu_seconds(self._pids), perf_counter()
         yield used
         used["seconds"] = perf_counter() - started
-        used["server_cpu_seconds"] = self._cpu() - cpu
+        used["server_cpu_seconds"] = cpu_seconds(self._pids) - cpu
         requests_then, sent_then = await self._told()
         used |= {"requests": requests_then - requests, "server_bytes": sent_then - sent}
 
@@ -138,12 +138,14 @@ class Server:
 
         return total(self._REQUESTS), total(self._BYTES)
 
-    def _cpu(self) -> float:
-        ticks = 0
-        for pid in self._pids:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+
+def cpu_seconds(pids: Sequence[int]) -> float:
+    """What these processes have used of the processors so far."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class ForgettableKube(Kube):

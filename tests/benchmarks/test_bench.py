@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.benchmarks import __main__ as program
+from tests.benchmarks import admission
 
 BINDINGS = 120
 
@@ -41,3 +42,9 @@ def test_too_small_a_size_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: py
     with pytest.raises(SystemExit):
         program.main()
     assert "99 bindings are too few; at least 100 are needed" in capsys.readouterr().err
+
+
+async def test_small_run_of_admission_has_a_row_for_each_size() -> None:
+    table = admission.table(await admission.measured(sizes=(1, 3), pairs=2))
+    rows = [line.split(" | ")[0] for line in table.splitlines()[4:]]
+    assert rows == ["| 1", "| 3"]
