@@ -18,6 +18,7 @@ STATE ?= .demo
 STARTS ?= 10000
 BINDINGS ?= 1000 10000 100000
 SERVERS ?= 10 100 1000
+PAIRS ?= 30
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)
 
@@ -28,6 +29,7 @@ NEWEST := $(lastword $(STACKS))
 OLDER := $(filter-out $(NEWEST),$(STACKS))
 # Those of a chart's release, by their first line: the image is built on its hub image.
 CHARTS := $(basename $(notdir $(shell grep --files-with-matches '^. chart ' $(STACKS:%=tests/stacks/%.txt))))
+NEWEST_CHART := $(lastword $(CHARTS))
 venv = .venv$(addprefix -,$(filter-out $(NEWEST),$1))
 python = $(call venv,$1)/bin/python
 VENV := $(call venv,$(NEWEST))
@@ -119,18 +121,17 @@ test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the
 on-cluster:
 	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(VENV)/bin/python -m pytest -rfEs tests/cluster
 
-on-cluster-failures on-cluster-release: STACK := $(lastword $(CHARTS))
 on-cluster-failures:
-	$(timed) $(call python,$(STACK)) -m pytest tests/e2e/test_waits.py tests/e2e/test_trouble.py --api=cluster
+	$(timed) $(call python,$(NEWEST_CHART)) -m pytest tests/e2e/test_waits.py tests/e2e/test_trouble.py --api=cluster
 
 on-cluster-release:
-	$(timed) $(call python,$(STACK)) -m pytest tests/e2e/test_release.py --api=cluster
+	$(timed) $(call python,$(NEWEST_CHART)) -m pytest tests/e2e/test_release.py --api=cluster
 
 $(STACKS:%=on-cluster-%): on-cluster-%:
 	$(timed) $(call python,$*) -m pytest tests/e2e/test_story.py --api=cluster -k files_stay
 
 .PHONY: test-bench
-test-bench: apiserver $(VENV)/.test-installed ## A small run of the benchmark; no time is judged
+test-bench: apiserver $(VENV)/.test-installed ## A small run of the benchmarks; no time is judged
 	$(timed) $(VENV)/bin/python -m pytest tests/benchmarks
 
 .PHONY: bench
@@ -140,6 +141,10 @@ bench: apiserver $(VENV)/.test-installed ## Measure on the real API server, for 
 .PHONY: bench-admission
 bench-admission: apiserver $(VENV)/.test-installed ## What image/admission.yaml costs a pod, as the table in image/README.md
 	@$(VENV)/bin/python -m tests.benchmarks.admission
+
+.PHONY: bench-start
+bench-start: system cluster $(call venv,$(NEWEST_CHART))/.test-installed ## From the click to JupyterLab on a whole cluster, for docs/benchmarks (PAIRS=10: the fewest)
+	@$(call python,$(NEWEST_CHART)) -m tests.benchmarks.start --output docs/benchmarks $(PAIRS)
 
 .PHONY: faults
 faults: apiserver $(VENV)/.test-installed ## Starts while everything fails (STARTS=10000, SEED= of a run to repeat)

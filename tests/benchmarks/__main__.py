@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import json
 import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,6 +17,7 @@ from typing import Any
 
 from tests.apiserver.cluster import RealCluster
 from tests.benchmarks import load, report
+from tests.benchmarks.machine import machine
 from tests.benchmarks.measure import Job
 
 SMALLEST = 100
@@ -65,22 +65,12 @@ def write(results: list[dict[str, Any]], folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     for result in results:
         (folder / f"{result['bindings']}.json").write_text(json.dumps(result, indent=2) + "\n")
-    kept = sorted((json.loads(path.read_text()) for path in folder.glob("*.json")), key=lambda each: each["bindings"])
+    kept = sorted(
+        (json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")), key=lambda each: each["bindings"]
+    )
     (folder / "form.svg").write_text(report.plot(kept))
     (folder / "table.md").write_text(report.table(kept))
     return report.table(results)
-
-
-def machine(before: float, apiserver: str) -> dict[str, Any]:
-    """What it was measured on, for tables."""
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "cores": os.cpu_count(),
-        "cpu": models[0].partition(":")[2].strip() if models else platform.machine(),
-        "load": before,
-        "apiserver": apiserver,
-        "python": platform.python_version(),
-    }
 
 
 def _say(text: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from tests.apiserver.admission import applied, make, pod, until_active
 from tests.apiserver.cluster import RealCluster
 from tests.benchmarks import load
-from tests.benchmarks.__main__ import machine
+from tests.benchmarks.machine import machine
 from tests.benchmarks.measure import cpu_seconds
 from workspace_managers.names import SHARED_CLAIM, default_claim
 
