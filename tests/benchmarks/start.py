@@ -42,6 +42,8 @@ from workspace_managers.kube.client import Kube
 FEWEST = 10
 """Pairs of a result that is kept."""
 WORKSPACE = "click-to-lab"
+EXPIRES = "2190-01-01"
+"""So late that each pod has the longest deadline that there is, and all have the same."""
 RESOURCES = {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}}
 START_SECONDS = 120
 QUIET_SECONDS = 3.0
@@ -258,10 +260,10 @@ def _workspace_of(user: str) -> list[Object]:
     spec = {
         "displayName": "From click to Lab",
         "description": "Of the benchmark",
-        "validity": {"availableFrom": "2020-01-01", "expires": "2090-01-01"},
+        "validity": {"availableFrom": "2020-01-01", "expires": EXPIRES},
         "jupyterWorkspace": {"image": servers.OF_TESTS[0], "resources": RESOURCES},
     }
-    binding = {"username": user, "workspace": WORKSPACE, "expires": "2090-01-01"}
+    binding = {"username": user, "workspace": WORKSPACE, "expires": EXPIRES}
     api = f"{demo_module.GROUP}/{demo_module.VERSION}"
     return [
         {"apiVersion": api, "kind": kind, "metadata": {"name": WORKSPACE}, "spec": of_kind}
@@ -284,6 +286,7 @@ def traits_of(pod: Object) -> Object:
     }
     return {
         "scheduler_name": spec["schedulerName"],
+        "extra_pod_config": {"activeDeadlineSeconds": spec["activeDeadlineSeconds"]},
         "start_timeout": START_SECONDS,
         "profile_list": [{"display_name": WORKSPACE, "slug": WORKSPACE, "kubespawner_override": profile}],
     }
