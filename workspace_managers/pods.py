@@ -139,14 +139,14 @@ def _mount(spec: dict[str, Any], notebook: dict[str, Any], volumes: Sequence[Vol
 
 def _is_in_the_way(mount: Mapping[str, Any], volume: Mapping[str, Any], path: str) -> bool:
     """Whether a mount of the hub's own and ours at ``path`` would cover each other, or leave files in the wrong one."""
-    other = _plain(mount["mountPath"])
+    other = plain(mount["mountPath"])
     if "emptyDir" in volume and not mount.get("readOnly") and path.startswith(other.rstrip("/") + "/"):
         # It holds nobody's files, and outer mounts are made first, so that ours is a folder in it.
         return False
     return overlap(path, other)
 
 
-def _plain(path: str) -> str:
+def plain(path: str) -> str:
     """A mount path as the kubelet takes it: from the root, and without what stands for nothing."""
     return posixpath.normpath("/" + path.lstrip("/"))
 

@@ -103,6 +103,10 @@ def bound_to(node: str) -> Object:
     return {"metadata": {"name": "p"}, "target": {"name": node}}
 
 
+def annotation(path: str, key: str) -> Object:
+    return {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{key}']"}}
+
+
 EVENT: Object = {
     "metadata": {"name": "e"},
     "involvedObject": {"kind": "Pod", "name": "p", "namespace": "{ns}"},
@@ -432,6 +436,7 @@ CREATED: Cases = {
                     {"name": "m", "configMap": {"name": "a"}},
                     {"name": "s", "secret": {"secretName": "a"}},
                     {"name": "p", "persistentVolumeClaim": {"claimName": "v", "readOnly": True}},
+                    {"name": "d", "downwardAPI": {"items": [annotation("told", "example.org/Told.js")]}},
                     {"name": "n"},
                 ]
             ),
@@ -527,6 +532,7 @@ CREATED: Cases = {
                     {"name": "b", "secret": {"defaultMode": 512}},
                     {"name": "c", "emptyDir": {"sizeLimit": "-1"}},
                     {"name": "d", "emptyDir": {}, "configMap": {"name": "c"}, "persistentVolumeClaim": {}},
+                    {"name": "e", "downwardAPI": {"defaultMode": 512}, "configMap": {"name": "c"}},
                 ]
             ),
         )
@@ -1495,6 +1501,22 @@ _BEYOND: Cases = {
         )
     ],
     "pods with a volume of their node": [post(PODS, pod(volumes=[{"name": "v", "hostPath": {"path": "/v"}}]))],
+    "pods with a label in a file": [
+        post(
+            PODS,
+            pod(
+                volumes=[
+                    {
+                        "name": "v",
+                        "downwardAPI": {"items": [{"path": "a", "fieldRef": {"fieldPath": "metadata.labels"}}]},
+                    }
+                ]
+            ),
+        )
+    ],
+    "pods with an annotation in a folder": [
+        post(PODS, pod(volumes=[{"name": "v", "downwardAPI": {"items": [annotation("a/b", "c")]}}]))
+    ],
     "pods with a projected volume": [post(PODS, pod(volumes=[{"name": "v", "projected": {"sources": []}}]))],
     "pods with probes": [post(PODS, pod(**container(livenessProbe={"exec": {"command": ["true"]}})))],
     "pods with hooks": [post(PODS, pod(**container(lifecycle={"postStart": {"exec": {"command": ["true"]}}})))],

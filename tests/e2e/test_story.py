@@ -15,6 +15,7 @@ from tests.apiserver.cluster import CHART, RBAC, GivenCluster, RealCluster, docu
 from tests.apiserver.privileges import disagreements, requests_of, rights, used
 from tests.e2e.conftest import Hub, Person, assert_accessible
 from workspace_managers.devcluster.demo import Demo
+from workspace_managers.hub import lab
 from workspace_managers.kube.claims import OWNER_ANNOTATION
 from workspace_managers.kube.client import Kube
 from workspace_managers.quantities import octets
@@ -99,6 +100,7 @@ async def test_files_stay_in_their_workspace(
     await alice.page.wait_for_url("**/user/alice/lab**", timeout=120_000)
     await expect(alice.page.locator(".jp-DirListing-item", has_text="cardio-outcomes")).to_be_visible(timeout=30_000)
     await expect(alice.page.locator(".jp-DirListing-item", has_text="shared")).to_be_visible()
+    await expect(alice.page.locator("#workspace-name")).to_have_text("Cardiovascular outcomes")
     await alice.shot("lab")
     assert await alice.folders() == {"cardio-outcomes", "shared"}
 
@@ -228,6 +230,8 @@ async def test_hostile_text_in_every_field_is_only_text(person: Make, hub: Hub) 
     status, answer = await hub.start("alice", {"profile": "hostile"})
     assert status in (201, 202), answer
     pod = next(pod for name, pod in (await hub.pods()).items() if "alice" in name)
+    told = json.loads(pod["metadata"]["annotations"].pop(f"{lab.ANNOTATION}{lab.ACCESS}"))
+    assert told["title"] == HOSTILE
     assert "7 * 7" not in str(pod)
     assert pod["metadata"]["labels"]["workspace"] == "hostile"
     await hub.stop("alice")
@@ -264,7 +268,7 @@ async def test_unusual_resources_are_right_on_the_page_and_in_the_pod(
     notebook = pod["spec"]["containers"][0]
     told = (notebook.get("resources") or {}).get("limits") or {}
     assert {key: octets(value) for key, value in told.items()} == limits
-    mounts = {each["mountPath"] for each in notebook["volumeMounts"]}
+    mounts = {each["mountPath"] for each in notebook["volumeMounts"] if each["name"] != lab.VOLUME}
     assert mounts == {f"/home/jovyan/{name}", "/home/jovyan/shared"}
     await hub.stop("carol")
 

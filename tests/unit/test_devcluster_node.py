@@ -350,7 +350,8 @@ async def test_environment_is_the_containers_and_nothing_of_the_developers(
     assert found["HOME"] == str(folder / "home")
     assert found["TOLD"] == "I am jupyter-alice, not $(OTHER)"
     assert found["PATH"].split(":")[0] == str(Path(sys.executable).parent)
-    assert not {"KEY", "SECRET", "JUPYTER_PATH"} & found.keys()
+    assert not {"KEY", "SECRET"} & found.keys()
+    assert found["JUPYTER_PATH"] == str(folder / "rootfs/usr/local/share/jupyter"), "as every Jupyter looks there"
     assert ("EnvironmentIgnored", "This node cannot fill in KEY") in await cluster.events()
     paths = [value for name, value in found.items() if name.startswith(("JUPYTER_", "JUPYTERLAB_", "XDG_", "IPYTHON"))]
     assert paths
@@ -385,6 +386,22 @@ async def test_mount_outside_of_the_home_is_under_the_pods_rootfs(cluster: Clust
     await cluster.until_ready()
     (folder,) = (cluster.root / "pods").iterdir()
     assert (folder / "rootfs" / "mnt" / "data").resolve() == cluster.root / "claims" / "data"
+
+
+async def test_annotations_are_files_behind_the_links_that_a_kubelet_makes(cluster: Cluster) -> None:
+    field = {"fieldPath": "metadata.annotations['example.org/told']"}
+    volume = {"name": "v", "downwardAPI": {"items": [{"path": "told.txt", "fieldRef": field}]}}
+    container = {"name": "notebook", "image": "serve", "volumeMounts": [{"name": "v", "mountPath": "/mnt/told"}]}
+    metadata = {"name": "jupyter-alice", "annotations": {"example.org/told": "größer\n"}}
+    body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
+    await cluster.core.create_namespaced_pod(
+        NAMESPACE, body | {"spec": {"containers": [container], "volumes": [volume]}}
+    )
+    await cluster.until_ready()
+    (folder,) = (cluster.root / "pods").iterdir()
+    file = folder / "rootfs" / "mnt" / "told" / "told.txt"
+    assert file.read_text(encoding="utf-8") == "größer\n"
+    assert str(file.readlink()) == "..data/told.txt"
 
 
 async def test_pod_that_cannot_run_says_why(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ from workspace_managers import (
     engine,
 )
 from workspace_managers.decisions import AUDIT
-from workspace_managers.hub import refusals, waiting
+from workspace_managers.hub import lab, refusals, waiting
 from workspace_managers.hub import spawner as spawner_module
 from workspace_managers.hub.refusals import Refused
 from workspace_managers.timeouts import Timeouts
@@ -168,12 +168,33 @@ async def test_hook_of_the_operator_is_called_and_ours_has_the_last_word(plugin:
         pods.there.clear()
     assert called == ["example/notebook:1.0"] * 2
     for pod in pods.created:
-        claims = [each["persistentVolumeClaim"]["claimName"] for each in pod["spec"]["volumes"]]
-        assert claims == ["jupyter-cardio", "jupyter-shared"]
+        *claims, lab = pod["spec"]["volumes"]
+        assert [each["persistentVolumeClaim"]["claimName"] for each in claims] == ["jupyter-cardio", "jupyter-shared"]
+        assert lab.keys() == {"name", "downwardAPI"}
         assert pod["spec"]["containers"][0]["image"] == "example/notebook:1.0"
         assert pod["metadata"]["labels"]["workspace"] == "cardio"
         assert pod["spec"]["priorityClassName"] == "high"
     assert spawner.modify_pod_hook is theirs
+
+
+@pytest.mark.parametrize(
+    ("folder", "there"), [("/usr/local/share/jupyter", False), ("/opt/site", True)], ids=["in-the-way", "elsewhere"]
+)
+async def test_start_goes_on_where_jupyterlab_cannot_tell_the_end(
+    pods: Pods, c: Config, folder: str, there: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """E2: an operator's mount is in the way of the extension, and the log says so."""
+    caplog.set_level(logging.INFO)
+    c.KubeSpawner.volumes = [{"name": "site", "configMap": {"name": "site"}}]
+    c.KubeSpawner.volume_mounts = [{"name": "site", "mountPath": folder}]
+    await make_spawner(c, pods=pods, profile="cardio").start()
+    (pod,) = pods.created
+    mounts = [each["mountPath"] for each in pod["spec"]["containers"][0]["volumeMounts"]]
+    assert folder in mounts
+    assert any(path.startswith(lab.FOLDER) for path in mounts) is there
+    assert (f"{lab.ANNOTATION}{lab.ACCESS}" in pod["metadata"]["annotations"]) is there
+    told = f"JupyterLab does not tell when access ends: '{folder}' is mounted where it would be"
+    assert (told in caplog.text) is not there
 
 
 @pytest.mark.parametrize("section", ["KubeSpawner", "Spawner", "WorkspaceSpawner"])

@@ -63,6 +63,7 @@ def test_wheel_holds_plugin_templates_and_hub_config(wheel: Path) -> None:
         "workspace_managers/templates/page.html",
         "workspace_managers/templates/spawn.html",
         "workspace_managers/hub_config/jupyterhub_config.d/workspace_manager.py",
+        "workspace_managers/hub/labextension/remoteEntry.js",
         "workspace_managers/contract/test_installed.py",
         "workspace_managers/devcluster/crds.yaml",
         "workspace_managers/devcluster/samples.yaml",

@@ -11,8 +11,9 @@ Always true of this module:
 
 What a stand-in does not do: no image is pulled (each one is this Python environment's Jupyter server, unless
 ``images`` names a command), no container restarts, limits, security contexts, node selectors and probes are not
-applied, and config maps, secrets and service account tokens are mounted as empty folders. There is one file system:
-a mount under ``/home/jovyan`` is in the process's home, one elsewhere under ``pods/<pod>/rootfs``, not at its own path.
+applied, and config maps, secrets and service account tokens are mounted as empty folders; annotations as they were
+when the pod began. There is one file system: a mount under ``/home/jovyan`` is in the process's home, one elsewhere
+under ``pods/<pod>/rootfs``, not at its own path. Jupyter looks for what it adds there, too.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from kubernetes_asyncio import client, config
 
 NODE_NAME = "devcluster"
 IMAGE_HOME = PurePosixPath("/home/jovyan")
+IMAGE_JUPYTER = "/usr/local/share/jupyter"
 FIRST_ADDRESS = IPv4Address("127.0.10.2")
 JUPYTER_PORT = 8888
 ROOT_MARK, POD_MARK = "DEVCLUSTER_ROOT", "DEVCLUSTER_POD"
@@ -477,6 +479,7 @@ class Node:
         (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
         server = {"ServerApp": {"allow_root": True}, "LanguageServerManager": {"autodetect": False}}
         (pod.folder / "jupyter" / "config" / "jupyter_server_config.json").write_text(json.dumps(server))
+        _write_annotations(pod)
         claims = _claims(pod.raw)
         read_only = {volume["name"] for volume in pod.raw["spec"].get("volumes") or ()
                      if (volume.get("persistentVolumeClaim") or {}).get("readOnly")}  # fmt: skip
@@ -527,6 +530,7 @@ class Node:
                "XDG_CONFIG_HOME": "xdg/config", "XDG_DATA_HOME": "xdg/data", "XDG_CACHE_HOME": "xdg/cache",
                "TMPDIR": "tmp", "HOME": "home"}  # fmt: skip
         env |= {name: str(pod.folder / path) for name, path in own.items()}
+        env["JUPYTER_PATH"] = str(pod.path(IMAGE_JUPYTER))
         return env | {ROOT_MARK: str(self.root), POD_MARK: pod.uid}
 
     def _command(self, pod: _Pod, container: _Container) -> list[str]:
@@ -642,6 +646,20 @@ def _claims(raw: Mapping[str, Any]) -> dict[str, str]:
     """Volume name to claim name."""
     volumes = raw["spec"].get("volumes") or ()
     return {v["name"]: v["persistentVolumeClaim"]["claimName"] for v in volumes if v.get("persistentVolumeClaim")}
+
+
+def _write_annotations(pod: _Pod) -> None:
+    """Write the files of downwardAPI volumes, behind the links that a kubelet makes to replace them all at once."""
+    annotations = pod.raw["metadata"].get("annotations") or {}
+    for volume in pod.raw["spec"].get("volumes") or ():
+        folder = pod.folder / "volumes" / volume["name"]
+        for item in (volume.get("downwardAPI") or {}).get("items") or ():
+            path = (item.get("fieldRef") or {}).get("fieldPath") or ""
+            found = re.fullmatch(r"metadata\.annotations\['(.+)'\]", path)
+            if found and "/" not in item["path"]:
+                (folder / "..data").mkdir(parents=True, exist_ok=True)
+                (folder / "..data" / item["path"]).write_text(annotations.get(found[1], ""), encoding="utf-8")
+                (folder / item["path"]).symlink_to(f"..data/{item['path']}")
 
 
 def _port(spec: Mapping[str, Any]) -> int | None:

@@ -34,6 +34,7 @@ LARGEST_DATA = 1024 * 1024
 _PORT_NAME = re.compile(r"(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 _VARIABLE_NAME = re.compile(r"[ -<>-~]+")
 _DATA_KEY = re.compile(r"(?!\.\.)(?!\.$)[-._a-zA-Z0-9]{1,253}")
+_OF_ANNOTATION = re.compile(r"metadata\.annotations\['([^']+)'\]")
 _NOT_A_LABEL = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with "
     "an alphanumeric character"
@@ -77,8 +78,11 @@ _KNOWN_FIELDS: dict[str, dict[str, frozenset[str]]] = {
             f"spec.affinity.nodeAffinity.{_PREFERRED}.*.preference": "matchExpressions",
             f"spec.affinity.nodeAffinity.{_PREFERRED}.*.preference.matchExpressions.*": "key operator values",
             "spec.securityContext": "fsGroup runAsGroup runAsNonRoot runAsUser supplementalGroups",
-            "spec.volumes.*": "configMap emptyDir name persistentVolumeClaim secret",
+            "spec.volumes.*": "configMap downwardAPI emptyDir name persistentVolumeClaim secret",
             "spec.volumes.*.configMap": "defaultMode name optional",
+            "spec.volumes.*.downwardAPI": "defaultMode items",
+            "spec.volumes.*.downwardAPI.items.*": "fieldRef path",
+            "spec.volumes.*.downwardAPI.items.*.fieldRef": "apiVersion fieldPath",
             "spec.volumes.*.secret": "defaultMode optional secretName",
             "spec.volumes.*.emptyDir": "medium sizeLimit",
             **{
@@ -175,9 +179,11 @@ def _fill_in_pod(spec: Object) -> None:
     for volume in spec.get("volumes", []):
         if not volume.keys() - {"name"}:
             volume["emptyDir"] = {}
-        for source in ("configMap", "secret"):
+        for source in ("configMap", "downwardAPI", "secret"):
             if source in volume:
                 volume[source].setdefault("defaultMode", 0o644)
+        for file in volume.get("downwardAPI", {}).get("items", []):
+            file.get("fieldRef", {}).setdefault("apiVersion", "v1")
     for container in (*spec.get("containers", []), *spec.get("initContainers", [])):
         _fill_in_container(container)
 
@@ -299,7 +305,8 @@ def _choice_problems(path: str, value: str, choices: Collection[str]) -> Iterato
 
 
 def _volume_problems(path: str, volume: Object) -> Iterator[Problem]:
-    sources = [name for name in ("emptyDir", "secret", "persistentVolumeClaim", "configMap") if name in volume]
+    kinds = ("emptyDir", "secret", "persistentVolumeClaim", "downwardAPI", "configMap")
+    sources = [name for name in kinds if name in volume]
     for source in sources[1:]:
         yield forbidden(f"{path}.{source}", "may not specify more than 1 volume type")
     source, found = sources[0], volume[sources[0]]
@@ -310,6 +317,12 @@ def _volume_problems(path: str, volume: Object) -> Iterator[Problem]:
         yield illegal(f"{path}.{source}.defaultMode", found["defaultMode"], "must be between 0 and 0777 (octal)")
     if "sizeLimit" in found and quantity(found["sizeLimit"]) < 0:
         yield forbidden(f"{path}.emptyDir.sizeLimit", "SizeLimit field must be a valid resource quantity")
+    for file in found.get("items", []):
+        field = file.get("fieldRef", {})
+        key = _OF_ANNOTATION.fullmatch(field.get("fieldPath", ""))
+        plain = _DATA_KEY.fullmatch(file.get("path", "")) and field.get("apiVersion") == "v1"
+        if not plain or key is None or label_key_problem(key[1].lower()):
+            raise not_implemented("downwardAPI volumes but for annotations as files with plain names")
 
 
 def _identity_problems(path: str, context: Object) -> Iterator[Problem]:

@@ -31,6 +31,24 @@ def ended(error: WorkspaceManagerError) -> str:
     return _ENDED.get(error.rule, _WITHDRAWN)
 
 
+def closing(last_day: date) -> str:
+    """Until when a server may run; a whole sentence."""
+    return f"Open until the end of {in_words(last_day)}."
+
+
+def ending(last_day: date, left: str) -> str:
+    """What a person reads as their access ends.
+
+    Args:
+        last_day: The last day of access.
+        left: The time until then, in words.
+    """
+    return (
+        f"Your access to this workspace ends at the end of {in_words(last_day)}, in {left}. Your server is "
+        f"stopped then; save your work before. {_KEPT}"
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outlook:
     """What lies ahead of a running server (rule E2).
@@ -56,7 +74,7 @@ class Outlook:
     @property
     def closing(self) -> str:
         """Until when the server may run; a whole sentence."""
-        return f"Open until the end of {in_words(self.last_day)}."
+        return closing(self.last_day)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -71,11 +89,7 @@ class Outlook:
     def _end(self) -> str:
         if self.seconds_left > _DAY:
             return ""
-        left = _time(self.seconds_left)
-        return (
-            f"Your access to this workspace ends at the end of {in_words(self.last_day)}, in {left}. Your server is "
-            f"stopped then; save your work before. {_KEPT}"
-        )
+        return ending(self.last_day, duration(self.seconds_left))
 
     def _moved(self) -> str:
         if self.pod_ends is None or self.pod_ends >= self.last_day:
@@ -89,8 +103,10 @@ class Outlook:
         if self.uncertain_seconds is None or self.uncertain_seconds < _TOLD_AFTER:
             return ""
         left = self.uncertain_limit - self.uncertain_seconds
-        ahead = f" If that goes on, your server is stopped in {_time(left)}." if left < _DAY else ""
-        since = f"For {_time(self.uncertain_seconds)} it could not be confirmed that you have access to this workspace."
+        ahead = f" If that goes on, your server is stopped in {duration(left)}." if left < _DAY else ""
+        since = (
+            f"For {duration(self.uncertain_seconds)} it could not be confirmed that you have access to this workspace."
+        )
         return f"{since}{ahead} {_KEPT}"
 
     def _change(self) -> str:
@@ -99,7 +115,7 @@ class Outlook:
         return "This workspace was changed since your server started. Stop it and start it again to have the change."
 
 
-def _time(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A time that is left, or has passed, in words: in hours, or in minutes where it is less than two hours."""
     if seconds >= 2 * _HOUR:
         return f"{int(seconds // _HOUR)} hours"

@@ -31,6 +31,7 @@ from .. import engine, profiles
 from ..decisions import Decision
 from ..errors import ServiceFault, StartFailed, WorkspaceManagerError, quote
 from ..models import User, Workspace
+from . import lab
 from .identity import user_of
 from .outlook import Outlook
 from .pages import Pages, chosen_last
@@ -347,8 +348,9 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         manager = self.workspace_service.manager
         provision = await manager.provision(attempt.user, attempt.decision.workspace, make_pod)
         self.modify_pod_hook = None  # it has been called; KubeSpawner would call it after us
+        furnished = lab.furnish(provision.pod, provision.grant, self.workspace_service.settings.timezone)
         metadata = made[0].metadata
-        decided = provision.pod["metadata"]
+        decided = furnished.pod["metadata"]
         metadata.labels = decided["labels"]
         metadata.annotations = {**decided["annotations"], START_ANNOTATION: attempt.decision.request}
         attempt.decision.versions = provision.grant.versions
@@ -357,8 +359,11 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         if provision.removed:
             removed = ", ".join(f"{quote(name)} ({quote(kind)})" for name, kind in provision.removed)
             log.info("Request %s: volumes taken off the pod: %s", attempt.decision.request, removed)
+        if furnished.obstacle:
+            message = "Request %s: JupyterLab does not tell when access ends: %s"
+            log.info(message, attempt.decision.request, furnished.obstacle)
         # JSON in place of a model: the client sends it as it is.
-        attempt.pod = DecidedPod(api_version="v1", kind="Pod", metadata=metadata, spec=provision.pod["spec"])
+        attempt.pod = DecidedPod(api_version="v1", kind="Pod", metadata=metadata, spec=furnished.pod["spec"])
         return attempt.pod
 
     @contextlib.contextmanager

@@ -1,0 +1,165 @@
+"""What people read in JupyterLab itself, whose image knows nothing of it: their workspace, and when access ends."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import date, timedelta
+from functools import partial
+from typing import Any
+
+import aiohttp
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Route, expect
+
+from tests.e2e.conftest import Hub, Person
+from tests.e2e.test_sessions import utc_today
+from workspace_managers.devcluster.demo import Demo
+from workspace_managers.hub import lab, outlook
+
+Make = Callable[..., Awaitable[Person]]
+
+IMAGE = "example/lab:1.0"  # of a real server, where the one that others ask for is no Lab
+HOSTILE = '<img src=x onerror="window.hacked = true"> {{ 7 * 7 }} </script>'
+# The browser's clock, as many seconds before the end; and the page looks at it.
+CLOCK = """([end, seconds]) => {
+    const moment = Date.parse(end) - seconds * 1000;
+    Date.now = () => moment;
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+async def open_lab(person: Person, hub: Hub, demo: Demo, workspace: str, **grant: Any) -> list[str]:
+    """A workspace's JupyterLab, loaded whole; what its page throws, as it comes."""
+    thrown: list[str] = []
+    person.page.on("pageerror", lambda error: thrown.append(str(error)))
+    await hub.grant(person.name, workspace, image=IMAGE, **grant)
+    status, answer = await hub.start(person.name, {"profile": workspace})
+    assert status in (201, 202), answer
+    await load(person, demo)
+    return thrown
+
+
+async def load(person: Person, demo: Demo) -> None:
+    await person.page.goto(f"{demo.url}/user/{person.name}/lab")
+    await expect(person.page.locator(".jp-DirListing-item", has_text="shared")).to_be_visible(timeout=60_000)
+
+
+async def address_of(person: Person, file: str) -> str:
+    """Where a file of the extension is, which only the Lab's page says."""
+    address: str = await person.page.evaluate(
+        """(file) => {
+            const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+            const [ours] = config.federated_extensions.filter((each) => each.name.startsWith("workspace-managers-"));
+            return new URL(`${config.fullLabextensionsUrl}/${ours.name}/${file}`, location.href).href;
+        }""",
+        file,
+    )
+    return address
+
+
+async def test_lab_shows_the_workspaces_title_as_text(person: Make, hub: Hub, demo: Demo) -> None:
+    """E2, F1: at the top, with the last day at hand; no warning while there is time, and nothing else is disturbed."""
+    alice = await person("alice")
+    thrown = await open_lab(alice, hub, demo, "in-lab", displayName=HOSTILE)
+    name = alice.page.locator("#workspace-name")
+    await expect(name).to_have_text(HOSTILE)
+    await expect(name).to_be_in_viewport(ratio=1)
+    await expect(name).to_have_attribute("title", f"{HOSTILE}\nOpen until the end of 31 December 2089.")
+    await expect(alice.page.locator("#workspace-ends")).to_have_count(0)
+    await expect(alice.page.get_by_role("menubar").get_by_text("File", exact=True)).to_be_visible()
+    await alice.shot("lab-name")
+    assert await alice.page.evaluate("window.hacked") is None
+    assert thrown == []
+    await hub.stop("alice")
+
+
+async def test_lab_tells_strangers_nothing(person: Make, hub: Hub, demo: Demo) -> None:
+    """F1: JupyterLab asks nobody who reads an extension's files to sign in, so their address is the start's own."""
+    alice = await person("alice")
+    addresses = []
+    for _ in range(2):
+        await hub.stop("alice")
+        await open_lab(alice, hub, demo, "secret-study", displayName="A secret study")
+        addresses.append(await address_of(alice, lab.ACCESS))
+    earlier, known = addresses
+    folder = known.split("/")[-2]
+    assert folder not in earlier
+    guesses = (earlier, known.replace(folder, "workspace-managers"), known.removesuffix(lab.ACCESS))
+    async with aiohttp.ClientSession() as stranger:
+        for address in guesses:
+            async with stranger.get(address) as answer:
+                assert "secret study" not in await answer.text()
+                assert answer.status in (403, 404)
+        async with stranger.get(f"{demo.url}/user/alice/lab") as answer:
+            assert folder not in await answer.text()
+    await hub.stop("alice")
+
+
+async def test_lab_warns_on_the_last_day_in_the_words_of_the_hub(person: Make, hub: Hub, demo: Demo) -> None:
+    """E2: by the browser's clock, and the end that the pod was given."""
+    today = await utc_today()
+    carol = await person("carol")
+    thrown = await open_lab(
+        carol, hub, demo, "ends-today", displayName="Ends today", expires=str(today + timedelta(days=1))
+    )
+    box = carol.page.locator("#workspace-ends[role=alert]")
+    await expect(box).to_be_in_viewport(ratio=1)
+    told = await box.locator("span").evaluate("(left) => left.parentNode.firstChild.data + '|' + left.nextSibling.data")
+    await carol.shot("lab-warned")
+    found = await Axe().run(carol.page, context={"include": [["#workspace-ends"], ["#workspace-name"]]})
+    assert found.violations_count == 0, found.generate_report()
+    assert thrown == []
+    await carol.page.goto(f"{demo.url}/hub/home")
+    said = await carol.page.get_by_role("status").inner_text()
+    before, after = told.split("|")
+    assert (said[: len(before)], said[-len(after) :]) == (before, after)
+    await hub.stop("carol")
+
+
+async def test_lab_warns_a_day_an_hour_and_ten_minutes_before_the_end(person: Make, hub: Hub, demo: Demo) -> None:
+    """E2: not before; closed it is out of the way until the next time; and what it says goes on with the clock."""
+    bob = await person("bob", viewport={"width": 480, "height": 740})
+    await open_lab(bob, hub, demo, "far", displayName="An uncommonly long title that no narrow window has room for")
+    box = bob.page.locator("#workspace-ends")
+    last_day, end = date(2089, 12, 31), "2090-01-01T00:00:00Z"
+
+    async def at(seconds: float) -> None:
+        await bob.page.evaluate(CLOCK, [end, seconds])
+
+    async def says(seconds: float) -> None:
+        await at(seconds)
+        await expect(box).to_have_text(outlook.ending(last_day, outlook.duration(seconds)) + "Close")
+
+    await at(86_401)
+    await expect(box).to_have_count(0)
+    for seconds in (86_400, 7_200, 7_199.9, 3_601):
+        await says(seconds)
+    await bob.shot("lab-warned-narrow")
+    for due, later in ((3_600, 601), (600, 119), (None, 0)):
+        await box.get_by_role("button", name="Close").click()
+        await expect(box).to_have_count(0)
+        await at(due + 1 if due else 60)
+        await expect(box).to_have_count(0)
+        if due:
+            await says(due)
+            await says(later)
+    await at(86_400)
+    await expect(box).to_have_count(0)
+    await hub.stop("bob")
+
+
+async def test_lab_that_cannot_read_when_access_ends_is_a_lab_all_the_same(person: Make, hub: Hub, demo: Demo) -> None:
+    """E2: whatever is missing, nothing is thrown and nothing is shown."""
+    alice = await person("alice")
+    thrown = await open_lab(alice, hub, demo, "unread")
+    for status, body in (
+        (404, "gone"),
+        (200, "{}"),
+        (200, '{"title": "t", "closing": "c", "warning": "w", "end": "soon"}'),
+    ):
+        await alice.page.route(f"**/{lab.ACCESS}", partial(Route.fulfill, status=status, body=body))
+        await load(alice, demo)
+        await expect(alice.page.locator("#workspace-ends")).to_have_count(0)
+        await alice.page.unroute(f"**/{lab.ACCESS}")
+    assert thrown == []
+    await hub.stop("alice")

@@ -1,0 +1,97 @@
+// JupyterLab loads this as it is, and shows the workspace's name and, when it is due, that access ends.
+// It rests on nothing that an image may lack: where something is missing it shows nothing, and the rest goes on.
+(() => {
+  const source = document.currentScript && document.currentScript.src;
+  if (!source) return;
+  const name = decodeURIComponent(new URL(source).pathname.split("/").at(-2));
+  const DUE = [86400, 3600, 600]; // seconds before the end
+  const LOOK = 30000; // milliseconds
+
+  const element = (tag, style, text) => {
+    const made = document.createElement(tag);
+    made.style.cssText = style;
+    made.textContent = text;
+    return made;
+  };
+
+  const inWords = (seconds) => {
+    if (seconds >= 7200) return `${Math.floor(seconds / 3600)} hours`;
+    const minutes = Math.max(1, Math.floor(seconds / 60));
+    return minutes === 1 ? "1 minute" : `${minutes} minutes`;
+  };
+
+  const showName = (access) => {
+    const bar = document.getElementById("jp-top-panel") || document.getElementById("top-panel");
+    const shown = element(
+      "span",
+      "align-self: center; margin-left: auto; padding: 0 12px; min-width: 4em; max-width: 40%; overflow: hidden;" +
+        "text-overflow: ellipsis; white-space: nowrap; font: 600 13px var(--jp-ui-font-family, sans-serif);" +
+        "color: var(--jp-ui-font-color1, #222)",
+      access.title,
+    );
+    shown.id = "workspace-name";
+    shown.dir = "auto";
+    shown.title = `${access.title}\n${access.closing}`;
+    if (bar) bar.append(shown);
+  };
+
+  // Announced once; the time in it goes on without being read out each minute.
+  const warning = (access) => {
+    const box = element(
+      "div",
+      "position: fixed; z-index: 10000; top: 40px; right: 16px; max-width: min(28em, calc(100vw - 32px));" +
+        "box-sizing: border-box; padding: 12px 16px; border: 1px solid #b45309; border-left-width: 6px;" +
+        "font: 14px/1.5 var(--jp-ui-font-family, sans-serif); color: var(--jp-ui-font-color0, #000);" +
+        "background: var(--jp-layout-color1, #fff); box-shadow: 0 4px 16px rgb(0 0 0 / 30%)",
+      "",
+    );
+    box.id = "workspace-ends";
+    box.setAttribute("role", "alert");
+    const [before, after] = access.warning.split("{left}");
+    const left = element("span", "", "");
+    left.setAttribute("aria-live", "off");
+    const close = element(
+      "button",
+      "display: block; margin-top: 8px; padding: 4px 12px; font: inherit; color: inherit; cursor: pointer;" +
+        "background: transparent; border: 1px solid currentcolor",
+      "Close",
+    );
+    close.type = "button";
+    close.onclick = () => box.remove();
+    box.append(before, left, after, close);
+    return { box, left };
+  };
+
+  const begin = async () => {
+    const answer = await fetch(new URL("access.json", source), { cache: "no-store" });
+    const access = await answer.json();
+    if (!access.title || !access.warning) return;
+    showName(access);
+    let told = Infinity;
+    let shown = null;
+    const look = () => {
+      const seconds = (Date.parse(access.end) - Date.now()) / 1000;
+      const due = Math.min(...DUE.filter((each) => seconds <= each));
+      if (due < told) {
+        told = due;
+        if (shown) shown.box.remove();
+        shown = warning(access);
+        document.body.append(shown.box);
+      }
+      if (shown) shown.left.textContent = inWords(seconds);
+    };
+    look();
+    setInterval(look, LOOK);
+    document.addEventListener("visibilitychange", look); // a page in the background, or asleep, is behind
+  };
+
+  const plugin = {
+    id: "workspace-managers:access",
+    autoStart: true,
+    activate: (app) => {
+      Promise.resolve(app.restored).then(begin).catch(() => {});
+    },
+  };
+  window._JUPYTERLAB = window._JUPYTERLAB || {};
+  window._JUPYTERLAB[name] = { init: () => {}, get: async () => () => ({ __esModule: true, default: plugin }) };
+})();
