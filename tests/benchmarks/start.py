@@ -37,6 +37,7 @@ from tests.cluster import servers
 from workspace_managers import quantities
 from workspace_managers.devcluster import demo as demo_module
 from workspace_managers.devcluster.demo import Demo, apply, without_proxy
+from workspace_managers.hub import lab
 from workspace_managers.kube.client import Kube
 
 FEWEST = 10
@@ -281,8 +282,8 @@ def traits_of(pod: Object) -> Object:
         "cpu_limit": quantities.cores(resources["limits"]["cpu"]),
         "mem_guarantee": quantities.octets(resources["requests"]["memory"]),
         "mem_limit": quantities.octets(resources["limits"]["memory"]),
-        "volumes": spec["volumes"],
-        "volume_mounts": notebook["volumeMounts"],
+        "volumes": _without_ours(spec["volumes"]),
+        "volume_mounts": _without_ours(notebook["volumeMounts"]),
     }
     return {
         "scheduler_name": spec["schedulerName"],
@@ -295,7 +296,9 @@ def traits_of(pod: Object) -> Object:
 def alike(pod: Object, user: str) -> Object:
     """What two pods must have in common: all of the specification but the person's name and the hub's address."""
     spec: Object = json.loads(json.dumps(pod["spec"]).replace(user, "person"))
+    spec["volumes"] = _without_ours(spec["volumes"])
     for container in spec["containers"]:
+        container["volumeMounts"] = _without_ours(container["volumeMounts"])
         for amounts in container["resources"].values():
             for resource, amount in amounts.items():
                 amounts[resource] = float(quantities.quantity_value(amount))
@@ -304,6 +307,11 @@ def alike(pod: Object, user: str) -> Object:
             for each in container["env"]
         }
     return spec
+
+
+def _without_ours(volumes: list[Object]) -> list[Object]:
+    """All but what shows the workspace's name in JupyterLab, which is a part of what our class adds."""
+    return [volume for volume in volumes if volume["name"] != lab.VOLUME]
 
 
 def differences(ours: Any, bare: Any, where: str = "spec") -> list[str]:
