@@ -59,8 +59,9 @@ async def test_small_run_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def pod(user: str, **notebook: Any) -> dict[str, Any]:
     env = [{"name": "JUPYTERHUB_API_TOKEN", "value": f"of {user}"}, {"name": "MEM_LIMIT", "value": "1073741824"}]
-    container = {"image": "example:1", "env": env, "resources": {"limits": {"memory": "1Gi"}}, **notebook}
-    return {"spec": {"containers": [container], "hostname": f"jupyter-{user}"}}
+    resources = {"limits": {"memory": "1Gi"}}
+    container = {"image": "example:1", "env": env, "resources": resources, "volumeMounts": [], **notebook}
+    return {"spec": {"containers": [container], "hostname": f"jupyter-{user}", "volumes": []}}
 
 
 @pytest.mark.parametrize(
@@ -78,9 +79,10 @@ def pod(user: str, **notebook: Any) -> dict[str, Any]:
         ),
         pytest.param(
             {"volumeMounts": [{"name": "a"}]},
-            ["spec.containers[0].volumeMounts: None (ours), [{'name': 'a'}] (bare)"],
+            ["spec.containers[0].volumeMounts: [] (ours), [{'name': 'a'}] (bare)"],
             id="one-claim-more",
         ),
+        pytest.param({"volumeMounts": [{"name": "workspace-managers-lab"}]}, [], id="the-name-in-the-lab"),
     ],
 )
 def test_pods_that_are_not_alike_are_told(other: dict[str, Any], told: list[str]) -> None:
