@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,9 @@ import pytest_asyncio
 from tests.apiserver.cluster import GivenCluster, Refused, until
 from tests.cluster import archives
 from tests.cluster.node import NodeCluster
+from tests.factories import workspace
+from workspace_managers.hub import lab
+from workspace_managers.pods import NOTEBOOK
 
 SECONDS = 60
 
@@ -160,6 +165,31 @@ async def test_claims_are_mounted_as_their_pod_says(own_cluster: NodeCluster, to
     assert (wrote["exitCode"], "Read-only file system" in wrote["message"]) == (0, True), wrote
     await pod(own_cluster, "reads", tool, "/busybox cat /kept/note > /dev/termination-log", **who, **volumes("kept"))
     assert (await ended(own_cluster, "reads"))["message"] == "found\n"
+
+
+async def test_extension_for_jupyterlab_is_in_whatever_image_a_pod_has(own_cluster: NodeCluster, tool: str) -> None:
+    """E2: one without such a folder, read-only, for a user who is not root; each file whole, behind links."""
+    grant = workspace(display_name="<b>größer</b> $(HOME) {{ 7 * 7 }}")
+    script = (
+        f"cd {lab.FOLDER}/workspace-managers-* && {{ /busybox cat {lab.ACCESS}; /busybox readlink {lab.ACCESS};"
+        "/busybox sha256sum package.json remoteEntry.js; } > /dev/termination-log"
+    )
+    container = {
+        "name": NOTEBOOK,
+        "image": tool,
+        "command": ["/busybox", "sh", "-c", script],
+        "volumeMounts": [],
+        "securityContext": {"readOnlyRootFilesystem": True, "runAsUser": 1000},
+    }
+    spec = {"containers": [container], "volumes": [], "restartPolicy": "Never", "securityContext": {"fsGroup": 100}}
+    told = lab.furnish({"metadata": {"name": "lab", "annotations": {}}, "spec": spec}, grant, UTC)
+    await own_cluster.apply({"apiVersion": "v1", "kind": "Pod", **told.pod})
+    found = await ended(own_cluster, "lab")
+    files = {key.removeprefix(lab.ANNOTATION): text for key, text in told.pod["metadata"]["annotations"].items()}
+    digests = [
+        f"{hashlib.sha256(files[file].encode()).hexdigest()}  {file}\n" for file in ("package.json", "remoteEntry.js")
+    ]
+    assert found["message"] == f"{files[lab.ACCESS]}..data/{lab.ACCESS}\n{''.join(digests)}"
 
 
 async def test_memory_limit_ends_a_container(own_cluster: NodeCluster, tool: str) -> None:
