@@ -66,10 +66,9 @@ IMAGES := $(CHARTS:%=image-test-%)
 
 .PHONY: test
 test: system apiserver $(INSTALLED) ## Everything, on all stacks (needs Go, or KUBEBUILDER_ASSETS)
-	@$(MAKE) --jobs 2 --output-sync=target test-unit test-wheel test-legacy test-apiserver test-contract test-contract-server test-plugins
-	@$(MAKE) --jobs 2 --output-sync=target API=server $(E2E)
+	@$(MAKE) test-cluster BESIDE='test-unit test-wheel test-legacy test-apiserver test-contract test-contract-server test-plugins'
+	@$(MAKE) --jobs 2 --output-sync=target API=server $(E2E) image-test
 	@$(MAKE) test-faults test-bench
-	@$(MAKE) test-cluster BESIDE=image-test
 	@echo "Everything ran, on $(STACKS)"
 
 .PHONY: test-fast
@@ -109,13 +108,14 @@ cluster: apiserver ## Build the programs of a whole cluster for the tests, once 
 	@$(timed) tests/programs/build cluster
 
 # Which stories are told on which stack: the first one on all, those of failures and of the chart's release, whose hub is
-# a pod of the image, on the chart's newest. What else may run while those wait is BESIDE.
-ON_CLUSTER := on-cluster-failures on-cluster-release $(STACKS:%=on-cluster-%)
+# a pod of the image, on the chart's newest. What else may run while those wait is BESIDE: a lane more for the failures, which
+# wait for most of their ten minutes.
+ON_CLUSTER := on-cluster-failures on-cluster-release $(filter-out on-cluster-$(NEWEST_CHART),$(STACKS:%=on-cluster-%))
 .PHONY: test-cluster on-cluster $(ON_CLUSTER)
 test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's stories on it
 	@if [ -n '$(call named,KUBECONFIG)' ]; then $(MAKE) on-cluster; \
 		elif why=$$($(VENV)/bin/python -m tests.cluster); then \
-			$(MAKE) cluster && $(MAKE) on-cluster && $(MAKE) --jobs 2 --output-sync=target $(ON_CLUSTER) $(BESIDE); \
+			$(MAKE) cluster && $(MAKE) on-cluster && $(MAKE) --jobs $(if $(BESIDE),3,2) --output-sync=target $(ON_CLUSTER) $(BESIDE); \
 		else $(timed) echo "Left out: the tests on a whole cluster, which cannot run here: $$why" $(addprefix && $(MAKE) ,$(BESIDE)); fi
 
 on-cluster:
