@@ -110,13 +110,15 @@ cluster: apiserver ## Build the programs of a whole cluster for the tests, once 
 # Which stories are told on which stack: the first one on all, those of failures and of the chart's release, whose hub is
 # a pod of the image, on the chart's newest. What else may run while those wait is BESIDE: a lane more for the failures, which
 # wait for most of their ten minutes.
+# ALONE is what of that runs where those are not told.
+ALONE = $(if $(BESIDE),&& $(MAKE) --jobs 2 --output-sync=target $(BESIDE))
 ON_CLUSTER := on-cluster-failures on-cluster-release $(filter-out on-cluster-$(NEWEST_CHART),$(STACKS:%=on-cluster-%))
 .PHONY: test-cluster on-cluster $(ON_CLUSTER)
 test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's stories on it
-	@if [ -n '$(call named,KUBECONFIG)' ]; then $(MAKE) on-cluster; \
+	@if [ -n '$(call named,KUBECONFIG)' ]; then $(MAKE) on-cluster $(ALONE); \
 		elif why=$$($(VENV)/bin/python -m tests.cluster); then \
 			$(MAKE) cluster && $(MAKE) on-cluster && $(MAKE) --jobs $(if $(BESIDE),3,2) --output-sync=target $(ON_CLUSTER) $(BESIDE); \
-		else $(timed) echo "Left out: the tests on a whole cluster, which cannot run here: $$why" $(addprefix && $(MAKE) ,$(BESIDE)); fi
+		else $(timed) echo "Left out: the tests on a whole cluster, which cannot run here: $$why" $(ALONE); fi
 
 on-cluster:
 	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(VENV)/bin/python -m pytest -rfEs tests/cluster

@@ -73,7 +73,7 @@ async def outage(seconds: float) -> Seen:
                 await asyncio.sleep(seconds / 2)
                 stopped_meanwhile = sorted(set(people) - set(hub.servers))
             returned = monotonic()
-            sessions = hub.service.sessions._sessions
+            sessions = hub.sessions._sessions
             async with asyncio.timeout(10 * RETURN_SECONDS):
                 while len(hub.servers) > SERVERS - REVOKED or any(  # noqa: ASYNC110 - nobody tells
                     session.uncertain_since is not None for session in sessions.values()

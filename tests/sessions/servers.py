@@ -21,7 +21,7 @@ from workspace_manager_lscsde import LscsdeWorkspaceManager
 from workspace_managers import ApiError, Context, Kube, Settings, User, Workspace
 from workspace_managers.decisions import AUDIT
 from workspace_managers.hub.service import Service
-from workspace_managers.hub.sessions import Session
+from workspace_managers.hub.sessions import Session, Sessions
 
 GROUP = "xlscsde.nhs.uk"
 AT_ONCE = 16
@@ -167,7 +167,7 @@ class Server:
 
     async def stop_in_the_hub(self) -> None:
         """Delete the pod."""
-        self._hub.service.sessions.remove(self)
+        self._hub.sessions.remove(self)
         await self._delete()
 
     async def remove_pod(self, uid: str | None, _patience: float) -> None:
@@ -218,10 +218,12 @@ class Hub:
         environ = {"POD_NAMESPACE": self.namespace, "WORKSPACE_UNCERTAIN_HOURS": "0"}
         self.manager = Reviewing(Context(settings=Settings.from_environ(environ), kube=self.kube, log=LOG))
         self.service = Service(self.manager)
+        self.sessions = Sessions(self.service)
         AUDIT.addHandler(self._handler)
         for user, server in self.servers.items():
-            self.service.sessions.add(server, Session.read(self._states[user]))
+            self.sessions.add(server, Session.read(self._states[user]))
         self.service.begin_soon(asyncio.get_running_loop())
+        self.service.run(self.sessions.run())
         await self.service.begin()
 
     def ran_before(self, user: str, workspace: str) -> Server:
@@ -234,7 +236,7 @@ class Hub:
     def run(self, user: str, workspace: str) -> Server:
         """A server that has just started."""
         server = self.ran_before(user, workspace)
-        self.service.sessions.add(server, Session.read(self._states[user]))
+        self.sessions.add(server, Session.read(self._states[user]))
         return server
 
     async def kill(self) -> None:

@@ -18,6 +18,7 @@ from ..settings import Settings
 from . import arrivals, precedence
 from .pages import Pages, templates_folder
 from .service import Service, log
+from .sessions import Sessions
 from .spawner import in_front_of
 
 __all__ = ["configure", "context_for", "templates_folder"]
@@ -41,7 +42,8 @@ def configure(c: Any, environ: Mapping[str, str] | None = None) -> None:
         service = Service(registry.create(settings.workspace_manager, context_for(settings)))
         base = precedence.spawner_class(c)
         folders = [*_listed(c.JupyterHub.get("template_paths")), str(templates_folder())]
-        ours = in_front_of(base, service, Pages(service, folders))
+        sessions = Sessions(service)
+        ours = in_front_of(base, service, sessions, Pages(service, sessions, folders))
         arrivals.install()
         c.JupyterHub.template_paths = folders
         c.JupyterHub.spawner_class = ours
@@ -57,6 +59,7 @@ def configure(c: Any, environ: Mapping[str, str] | None = None) -> None:
     # A hub reads its config on its event loop, and goes on there once this is done; commands beside it have no loop.
     with contextlib.suppress(RuntimeError):
         service.begin_soon(asyncio.get_running_loop())
+        service.run(sessions.run())
 
 
 def context_for(settings: Settings) -> Context:

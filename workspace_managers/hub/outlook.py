@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from ..errors import WorkspaceManagerError
 from ..forms import in_words
@@ -119,5 +119,5 @@ def duration(seconds: float) -> str:
     """A time that is left, or has passed, in words: in hours, or in minutes where it is less than two hours."""
     if seconds >= 2 * _HOUR:
         return f"{int(seconds // _HOUR)} hours"
-    minutes = max(1, int(timedelta(seconds=max(0.0, seconds)) // timedelta(minutes=1)))
+    minutes = max(1, int(seconds // 60))
     return "1 minute" if minutes == 1 else f"{minutes} minutes"

@@ -14,6 +14,7 @@ from .arrivals import wished
 from .identity import user_of
 from .refusals import Refused
 from .service import Service
+from .sessions import Sessions
 
 FORM = "workspaces/form.html"
 """The name under which a site's own form counts. KubeSpawner's ``form.html`` is another template, of other values."""
@@ -35,11 +36,13 @@ class Pages:
 
     Args:
         service: Whom to ask.
+        sessions: The servers that run.
         folders: Where templates are looked for, a site's own before ours.
     """
 
-    def __init__(self, service: Service, folders: Sequence[str]) -> None:
+    def __init__(self, service: Service, sessions: Sessions, folders: Sequence[str]) -> None:
         self._service = service
+        self._sessions = sessions
         self._templates = jinja2.Environment(
             loader=jinja2.FileSystemLoader(folders), autoescape=True, undefined=jinja2.StrictUndefined
         )
@@ -54,7 +57,7 @@ class Pages:
         form = notice = None
         try:
             async with self._service.deciding(decision):
-                await self._service.sessions.first_round()
+                await self._sessions.first_round()
                 form = await self._service.manager.build_form(user)
         except Refused as refused:
             kind = "denied" if refused.status_code == 403 else "unavailable"

@@ -14,7 +14,6 @@ from ..errors import WorkspaceManagerError, quote
 from ..manager import WorkspaceManager
 from .identity import asker
 from .refusals import Refused
-from .sessions import Sessions
 
 # A child of the hub's own logger, so that our lines come out in the hub's format and level.
 log = logging.getLogger("JupyterHub.workspaces")
@@ -27,7 +26,6 @@ class Service:
         manager: The plugin that ``WORKSPACE_MANAGER`` names.
 
     Attributes:
-        sessions: The servers that run.
         became: What became of servers that ended by themselves, by user and server, until they are started anew.
     """
 
@@ -36,7 +34,6 @@ class Service:
         self.settings = manager.context.settings
         self._lifecycle = engine.Lifecycle(manager)
         self.became: dict[tuple[str, str], str] = {}
-        self.sessions = Sessions(self)
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -47,7 +44,6 @@ class Service:
     def begin_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start the manager when the config has loaded, so that nobody's form waits for what it reads first."""
         self._keep(loop.create_task(self._begin()))
-        self._keep(loop.create_task(self.sessions.run()))
 
     async def _begin(self) -> None:
         try:

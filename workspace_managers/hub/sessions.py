@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import date
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 from traitlets.config import Application
@@ -35,9 +35,7 @@ from ..errors import BackendUnavailable, WorkspaceManagerError, quote
 from ..models import User, Volume, Workspace
 from . import identity, shares
 from .outlook import UNCERTAIN_TOO_LONG, Outlook, ended
-
-if TYPE_CHECKING:
-    from .service import Service
+from .service import Service
 
 AT_ONCE = 16
 """How many servers are reviewed side by side."""
@@ -68,6 +66,7 @@ class Session:
         grant: The grant as of the last certain answer; None before.
         outdated: Whether the workspace was changed since the start, so that a new start would be another.
         uncertain_since: When answers began to be uncertain, in seconds of the monotonic clock; None if they are not.
+        username: Whose it is, as in ``User.username``; known once it is among the sessions.
         shared_with: The usernames of those whom the server is shared with.
         task: Its review, while one is under way.
     """
@@ -82,6 +81,7 @@ class Session:
     grant: Workspace | None = None
     outdated: bool = False
     uncertain_since: float | None = None
+    username: str = ""
     shared_with: frozenset[str] = frozenset()
     task: asyncio.Task[None] | None = None
 
@@ -136,6 +136,7 @@ class Sessions:
     def add(self, spawner: Any, session: Session) -> None:
         """A server that has begun to run, or was found running."""
         self._sessions[spawner] = session
+        session.username = User.identify(spawner.user.name, scoped=self._context.settings.scoped_names).username
         if shares.of(spawner):
             session.due = 0.0
         if not self._tells:
@@ -213,7 +214,10 @@ class Sessions:
         self._due(
             spawner
             for spawner, session in self._sessions.items()
-            if anybody or session.workspace in workspaces or not self._whose(spawner, session).isdisjoint(usernames)
+            if anybody
+            or session.workspace in workspaces
+            or session.username in usernames
+            or not session.shared_with.isdisjoint(usernames)
         )
 
     def _shared(self, number: int) -> None:
@@ -339,10 +343,6 @@ class Sessions:
         decision.pod = spawner.pod_name
         decision.versions = session.versions or {}
         return decision
-
-    def _whose(self, spawner: Any, session: Session) -> set[str]:
-        owner = User.identify(spawner.user.name, scoped=self._context.settings.scoped_names)
-        return {owner.username, *session.shared_with}
 
     def _later(self) -> float:
         return monotonic() + 60.0 * self._context.settings.review_minutes

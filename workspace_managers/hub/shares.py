@@ -7,7 +7,7 @@ workspace; so shares are looked at whenever their server is reviewed, and when o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy.event
 from jupyterhub import orm
@@ -16,9 +16,7 @@ from .. import engine
 from ..engine import Answer
 from ..errors import quote
 from .identity import person
-
-if TYPE_CHECKING:
-    from .service import Service
+from .service import Service
 
 # JupyterHub shares servers from 5 on.
 _Share: Any = getattr(orm, "Share", None)

@@ -37,7 +37,7 @@ from .outlook import Outlook
 from .pages import Pages, chosen_last
 from .refusals import SILENT, Refused, explain, leave_uncounted, pod_refused
 from .service import Service, log
-from .sessions import Session
+from .sessions import Session, Sessions
 from .waiting import STORAGE, Waiting, became, has_machine, trouble, unbound
 
 START_ANNOTATION = "workspace-managers/start"
@@ -133,6 +133,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
     """Called by JupyterHub and KubeSpawner; ``in_front_of`` makes the class that a hub uses."""
 
     workspace_service: ClassVar[Service]
+    workspace_sessions: ClassVar[Sessions]
     workspace_pages: ClassVar[Pages]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -165,7 +166,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
     @property
     def outlook(self) -> Outlook | None:
         """What lies ahead of the access that the server rests on; None where that is not known."""
-        return self.workspace_service.sessions.outlook(self)
+        return self.workspace_sessions.outlook(self)
 
     @property
     def _whose(self) -> tuple[str, str]:
@@ -424,7 +425,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         attempt.decision.uid = created.metadata.uid
         attempt.decision.allow()
         self._session = Session.of(attempt.provision)
-        self.workspace_service.sessions.add(self, self._session)
+        self.workspace_sessions.add(self, self._session)
         return created
 
     def _remove_what_is_left(self, attempt: Attempt) -> None:
@@ -462,12 +463,12 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
     def start_polling(self) -> None:
         """Called once a server runs, or was found running: from now on its access is reviewed (rule E1)."""
         super().start_polling()
-        self.workspace_service.sessions.add(self, self._session)
+        self.workspace_sessions.add(self, self._session)
 
     def stop_polling(self) -> None:
         """Called when a server ends, or is about to."""
         super().stop_polling()
-        self.workspace_service.sessions.remove(self)
+        self.workspace_sessions.remove(self)
 
     def break_off(self, error: WorkspaceManagerError) -> bool:
         """End the start that is under way, as access has ended since its pod was created.
@@ -518,9 +519,8 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         until = monotonic() + patience
         while uid is not None and await self.pod_uid() == uid:
             if monotonic() > until:
-                options = V1DeleteOptions(preconditions=V1Preconditions(uid=uid), grace_period_seconds=0)
                 with contextlib.suppress(ApiException):  # looked at again
-                    await self.api.delete_namespaced_pod(self.pod_name, self.namespace, body=options)
+                    await _delete(self.api, self.namespace, self.pod_name, uid)
                 until = monotonic() + patience
             await asyncio.sleep(_SECOND)
 
@@ -562,10 +562,10 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         return failed or (watching is not None and watching.done())
 
 
-def in_front_of(base: type, service: Service, pages: Pages) -> type:
+def in_front_of(base: type, service: Service, sessions: Sessions, pages: Pages) -> type:
     """The class that a hub uses: ours in front of the one that is configured."""
     bases = (WorkspaceSpawner,) if base is KubeSpawner else (WorkspaceSpawner, base)
-    own = {"workspace_service": service, "workspace_pages": pages}
+    own = {"workspace_service": service, "workspace_sessions": sessions, "workspace_pages": pages}
     return types.new_class("WorkspaceSpawner", bases, exec_body=lambda namespace: namespace.update(own))
 
 
@@ -587,11 +587,16 @@ async def _remove(api: Any, namespace: str, name: str, request: str, late: float
             is_ours = (pod.metadata.annotations or {}).get(START_ANNOTATION) == request
             if is_ours and pod.metadata.deletion_timestamp is None:
                 log.warning("Request %s: its pod %s is there all the same, and is deleted", request, quote(name))
-                options = V1DeleteOptions(preconditions=V1Preconditions(uid=pod.metadata.uid), grace_period_seconds=0)
-                await api.delete_namespaced_pod(name, namespace, body=options)
+                await _delete(api, namespace, name, pod.metadata.uid)
         if monotonic() > until:
             return
         await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _delete(api: Any, namespace: str, name: str, uid: str) -> None:
+    """Delete the pod with this UID at once, and no other of its name."""
+    options = V1DeleteOptions(preconditions=V1Preconditions(uid=uid), grace_period_seconds=0)
+    await api.delete_namespaced_pod(name, namespace, body=options)
 
 
 async def _result(value: Any) -> Any:

@@ -370,11 +370,8 @@ class WatchCache(Generic[T]):
             self._tell("", None, None)
             return
         self.relists += 1
-        for name in itertools.chain(old.objects, (name for name in fresh.objects if name not in old.objects)):
-            before, now = old.objects.get(name), fresh.objects.get(name)
-            if before != now:  # mostly one and the same, see _remember
-                self._tell(name, before, now)
-            await self._yield_to_loop()
+        if self._changed is not None:
+            await self._tell_differences(old, fresh)
         # Freed in slices: in one piece it would hold the loop for tens of milliseconds.
         memory: dict[str, Any]
         for memory in (old.objects, old.index):
@@ -558,6 +555,13 @@ class WatchCache(Generic[T]):
         if self._content is not None and (known := self._content.objects.get(name)) == kept:
             kept = known  # a relist of what has not changed makes nothing new to hold
         content.put(name, kept, keys)
+
+    async def _tell_differences(self, old: _Content[T], fresh: _Content[T]) -> None:
+        for name in itertools.chain(old.objects, (name for name in fresh.objects if name not in old.objects)):
+            before, now = old.objects.get(name), fresh.objects.get(name)
+            if before != now:  # mostly one and the same, see _remember
+                self._tell(name, before, now)
+            await self._yield_to_loop()
 
     def _tell(self, name: str, before: bytes | None, now: bytes | None) -> None:
         if self._changed is None:
