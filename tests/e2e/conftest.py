@@ -141,6 +141,12 @@ def _with_later(later: str, folder: Path, ours: list[Path]) -> list[Path]:
     return [*ours, file]
 
 
+def audit_of(demo: Demo, user: str) -> list[dict[str, Any]]:
+    """The audit lines about somebody, as the hub's log has them."""
+    lines = [json.loads(line) for line in demo.hub_log.read_text().splitlines() if line.startswith('{"decision": ')]
+    return [line for line in lines if line["user"] == user]
+
+
 def moved(demo: Demo) -> Path:
     """The file that moves the clock of `MOVED_CLOCK`."""
     return demo.state.parent / "moved"

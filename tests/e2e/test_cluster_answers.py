@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from tests.e2e.conftest import Hub
+from tests.e2e.conftest import Hub, audit_of
 from workspace_managers.devcluster.demo import Demo
 from workspace_managers.hub import refusals, waiting
 
@@ -49,11 +49,6 @@ def refuses(user: str, status: int, message: str) -> Fault:
     return fault
 
 
-def audit(demo: Demo, user: str) -> list[Mapping[str, Any]]:
-    lines = [json.loads(line) for line in demo.hub_log.read_text().splitlines() if line.startswith('{"decision": ')]
-    return [line for line in lines if line["user"] == user]
-
-
 REFUSALS = [
     pytest.param(403, 'pods "x" is forbidden: exceeded quota: pods', waiting.ROOM.failed, "refused", id="quota"),
     pytest.param(
@@ -77,7 +72,7 @@ async def test_refused_pod_is_a_sentence_and_an_outcome(  # noqa: PLR0917 - fixt
     assert answered == 503, answer
     assert sentence in answer["message"]
     assert "Nothing that you have saved is lost." in answer["message"]
-    assert audit(demo, "quentin")[-1]["outcome"] == outcome
+    assert audit_of(demo, "quentin")[-1]["outcome"] == outcome
     assert "jupyter-quentin" not in await hub.pods()
     assert "status" not in await hub.workspace("refused")
 
@@ -133,7 +128,7 @@ async def test_server_that_never_answers_is_told_and_not_counted(hub: Hub, demo:
     await asyncio.sleep(3)
     status, answer = await hub.call("GET", "/")
     assert (status, "version" in answer) == (200, True)
-    outcomes = [(line["decision"], line["outcome"]) for line in audit(demo, "ursula")]
+    outcomes = [(line["decision"], line["outcome"]) for line in audit_of(demo, "ursula")]
     assert outcomes == [("pod", "allowed"), ("start", "failed")] * 6
     assert "jupyter-ursula" not in await hub.pods()
 
@@ -172,7 +167,7 @@ async def test_creation_answered_late_is_not_repeated_after_the_grant_has_ended(
         await hub.wait("sybil", lambda server: not server)
     else:
         assert status == 403, answer
-    assert audit(demo, "sybil")[-1]["outcome"] == "denied"
+    assert audit_of(demo, "sybil")[-1]["outcome"] == "denied"
     async with asyncio.timeout(20):
         await asyncio.sleep(4)
         while "jupyter-sybil" in await hub.pods():  # noqa: ASYNC110 - a cluster's API
@@ -219,6 +214,6 @@ async def test_pod_comes_from_one_version_of_the_workspace(hub: Hub, demo: Demo)
     assert pod["spec"]["nodeSelector"]["pool"] == "b"
     assert {"name": "JUPYTERHUB_DEFAULT_URL", "value": "/two"} in notebook["env"]
     versions = json.loads(pod["metadata"]["annotations"]["workspace-managers/versions"])
-    assert audit(demo, "trudy")[-1]["versions"] == versions
+    assert audit_of(demo, "trudy")[-1]["versions"] == versions
     assert versions["workspace"] == workspace["metadata"]["resourceVersion"]
     await hub.stop("trudy")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -13,7 +12,7 @@ from typing import Any
 import jupyterhub
 from playwright.async_api import expect
 
-from tests.e2e.conftest import MOVED_CLOCK, OUTLIVE, Hub, Person, assert_accessible, moved
+from tests.e2e.conftest import MOVED_CLOCK, OUTLIVE, Hub, Person, assert_accessible, audit_of, moved
 from workspace_managers.devcluster.demo import Demo
 from workspace_managers.kube.client import Kube
 
@@ -34,8 +33,7 @@ LATER = OUTLIVE + MOVED_CLOCK + SHARING
 
 def decisions_of(demo: Demo, stage: str, name: str) -> list[dict[str, Any]]:
     """The audit lines of a stage for a person."""
-    lines = [json.loads(line) for line in demo.hub_log.read_text().splitlines() if line.startswith('{"decision"')]
-    return [line for line in lines if line["decision"] == stage and line["user"] == name]
+    return [line for line in audit_of(demo, name) if line["decision"] == stage]
 
 
 async def running(hub: Hub, name: str, workspace: str, **grant: Any) -> str:

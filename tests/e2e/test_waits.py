@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -15,7 +14,7 @@ from playwright.async_api import expect
 
 from tests.cluster import archives
 from tests.cluster.node import NODE, NodeCluster
-from tests.e2e.conftest import Hub, Person, assert_accessible
+from tests.e2e.conftest import Hub, Person, assert_accessible, audit_of
 from workspace_managers.devcluster.demo import Demo
 from workspace_managers.hub import refusals, waiting
 from workspace_managers.hub.waiting import Cause
@@ -110,10 +109,7 @@ async def pending(person: Make, hub: Hub, name: str) -> Person:
 
 
 def audit(demo: Demo, user: str) -> list[Any]:
-    lines = [json.loads(line) for line in demo.hub_log.read_text().splitlines() if line.startswith('{"decision": ')]
-    return [
-        (line["decision"], line["outcome"]) for line in lines if line["user"] == user and line["decision"] != "form"
-    ]
+    return [(line["decision"], line["outcome"]) for line in audit_of(demo, user) if line["decision"] != "form"]
 
 
 async def assert_failed(someone: Person, hub: Hub, demo: Demo, cause: Cause, said: str) -> None:
