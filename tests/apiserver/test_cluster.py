@@ -160,7 +160,8 @@ def is_running(pid: int) -> bool:
 async def test_nothing_outlives_a_test_run_that_is_ended(how: str) -> None:
     holder = await asyncio.create_subprocess_exec(sys.executable, "-c", HOLDER, stdout=subprocess.PIPE)
     assert holder.stdout is not None
-    line = await asyncio.wait_for(holder.stdout.readline(), 60)
+    async with asyncio.timeout(60):
+        line = await holder.stdout.readline()
     *pids, folder = line.decode().split()
     assert len(pids) == 2
     assert all(is_running(int(pid)) for pid in pids)

@@ -256,7 +256,8 @@ class Kubectl:
 
     async def __call__(self, *arguments: str) -> tuple[int | None, str, str]:
         process = await self.start(*arguments)
-        output, said = await asyncio.wait_for(process.communicate(), 30)
+        async with asyncio.timeout(30):
+            output, said = await process.communicate()
         return process.returncode, output.decode(), said.decode()
 
 
@@ -335,11 +336,13 @@ async def test_kubectl_watches(kubectls: list[Kubectl], tmp_path: Path) -> None:
         )
         try:
             assert watching.stdout is not None
-            lines = [await asyncio.wait_for(watching.stdout.readline(), 30)]
+            async with asyncio.timeout(30):
+                lines = [await watching.stdout.readline()]
             for arguments in (("create", second), ("label", "configmap", "a", "x=y"), ("delete", "configmap", "a")):
                 code, _, said = await kubectl(*arguments)
                 assert code == 0, said
-                lines.append(await asyncio.wait_for(watching.stdout.readline(), 30))
+                async with asyncio.timeout(30):
+                    lines.append(await watching.stdout.readline())
         finally:
             watching.kill()
             await watching.communicate()

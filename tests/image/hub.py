@@ -171,7 +171,8 @@ async def running(pod: HubPod) -> AsyncIterator[HubPod]:
         await _reachable(pod, hub)
         yield pod
         os.kill(_first_process(hub.pid), signal.SIGTERM)
-        await asyncio.wait_for(hub.wait(), STOP_SECONDS)
+        async with asyncio.timeout(STOP_SECONDS):
+            await hub.wait()
         assert hub.returncode == 0, pod.log
     finally:
         for process in (hub, proxying):

@@ -246,7 +246,8 @@ async def test_hub_that_does_not_start_ends_the_demo_with_its_message(
     broken.write_text("raise SystemExit('The hub does not start.\\nWORKSPACE_MANAGER is keyclok')")
     monkeypatch.setattr(demo_module, "HUB_CONFIG", broken)
     said: list[str] = []
-    assert await asyncio.wait_for(run(free_ports(1)[0], tmp_path / "state", say=said.append), 60) == 1
+    async with asyncio.timeout(60):
+        assert await run(free_ports(1)[0], tmp_path / "state", say=said.append) == 1
     assert said[-1] == "The hub does not start.\nWORKSPACE_MANAGER is keyclok"
 
 
@@ -260,7 +261,8 @@ async def test_proxy_passes_each_event_on_when_it_comes() -> None:
         stream = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await stream.prepare(request)
         await stream.write(b"data: 1\n\n")
-        await asyncio.wait_for(seen.wait(), 20)
+        async with asyncio.timeout(20):
+            await seen.wait()
         await stream.write(b"data: 2\n\n")
         return stream
 

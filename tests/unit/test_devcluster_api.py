@@ -70,14 +70,16 @@ class Watcher:
         self._request = call.session.get(call.api.url + path, params=params)
 
     async def __aenter__(self) -> Watcher:
-        self.response = await asyncio.wait_for(self._request.__aenter__(), 20)
+        async with asyncio.timeout(20):
+            self.response = await self._request.__aenter__()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.response.close()
 
     async def event(self) -> tuple[str, Object]:
-        line = await asyncio.wait_for(self.response.content.readline(), 20)
+        async with asyncio.timeout(20):
+            line = await self.response.content.readline()
         assert line, "the stream has ended"
         read = json.loads(line)
         return read["type"], read["object"]
@@ -86,7 +88,8 @@ class Watcher:
         return [(kind, item["metadata"]["name"]) for kind, item in [await self.event() for _ in range(count)]]
 
     async def end(self) -> None:
-        assert await asyncio.wait_for(self.response.content.read(), 20) == b""
+        async with asyncio.timeout(20):
+            assert await self.response.content.read() == b""
 
 
 @pytest_asyncio.fixture
@@ -1049,7 +1052,8 @@ async def test_kubectl_creates_applies_shows_and_deletes(api: EmbeddedApi, tmp_p
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), 20)
+        async with asyncio.timeout(20):
+            output, _ = await process.communicate()
         return output.decode()
 
     assert "analyticsworkspace.xlscsde.nhs.uk/w created" in await kubectl("create", "-f", str(manifest))

@@ -450,8 +450,29 @@ async def test_process_ends_when_the_one_that_it_is_tied_to_is_killed() -> None:
     assert await parent.stdout.readline() == b"up\n"
     parent.send_signal(signal.SIGKILL)
     await parent.wait()
-    await asyncio.wait_for(parent.stdout.read(), 20)  # the end of the pipe: the child has gone too
+    async with asyncio.timeout(20):
+        await parent.stdout.read()  # the end of the pipe: the child has gone too
     assert await kill_marked("NODE_TEST", mark) == 0
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_readiness_probe_never_outlives_its_cancellation(monkeypatch: pytest.MonkeyPatch, turns: int) -> None:
+    """At whichever turn of the loop refusal and cancellation meet; a pod whose probe goes on is never stopped."""
+    refused = asyncio.Event()
+
+    async def refuse(*_: object) -> None:
+        await refused.wait()
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(asyncio, "open_connection", refuse)
+    probe = asyncio.create_task(node_module._accepts("127.0.10.1", 8888))
+    await asyncio.sleep(0.01)
+    refused.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    if probe.cancel():
+        await asyncio.wait({probe})
+        assert probe.cancelled()
 
 
 async def test_watch_goes_on_after_the_api_server_was_away(cluster: Cluster) -> None:

@@ -420,7 +420,8 @@ async def test_confirm_reads_side_by_side(world: World) -> None:
         waiting.append(request.path)
         if len(waiting) == 2:
             both.set()
-        await asyncio.wait_for(both.wait(), 20)
+        async with asyncio.timeout(20):
+            await both.wait()
 
     world.api.fault = hold
     await world.manager.confirm(ALICE, "cardio")

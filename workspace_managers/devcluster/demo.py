@@ -308,7 +308,8 @@ class Demo:
         if self._hub.returncode is None:
             self._hub.terminate()  # it ends the servers and its proxy, while node and API are there
             try:
-                await asyncio.wait_for(self._hub.wait(), _HUB_STOP_SECONDS)
+                async with asyncio.timeout(_HUB_STOP_SECONDS):
+                    await self._hub.wait()
             except TimeoutError:
                 self._say(f"The hub did not stop within {_HUB_STOP_SECONDS} seconds: killing it")
         await kill_marked(_HUB_MARK, str(self.state))

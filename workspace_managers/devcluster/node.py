@@ -669,7 +669,8 @@ def _port(spec: Mapping[str, Any]) -> int | None:
 
 async def _accepts(ip: str | None, port: int) -> bool:
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(ip, port), 2)
+        async with asyncio.timeout(2):
+            _, writer = await asyncio.open_connection(ip, port)
     except (OSError, TimeoutError):
         return False
     writer.close()
