@@ -23,6 +23,7 @@ from .context import Context
 from .errors import (
     AccessDenied,
     BackendUnavailable,
+    IncompleteAnswer,
     NothingChosen,
     SignInAgain,
     StorageRefused,
@@ -107,13 +108,24 @@ async def build_form(plugin: Plugin, user: User) -> forms.Form:
     """The form for a user.
 
     Raises:
-        BackendUnavailable: The plugin could not answer.
+        BackendUnavailable: The plugin could not answer; or it knows some grants and none that is open, so that a form
+            would say that there is none.
     """
-    answers = await _ask(plugin, "list_workspaces", plugin.list_workspaces(user))
+    answers: object
+    incomplete: IncompleteAnswer | None = None
+    try:
+        answers = await _ask(plugin, "list_workspaces", plugin.list_workspaces(user))
+    except IncompleteAnswer as error:
+        answers, incomplete = error.found, error
     grants = list(_right(plugin, _checked(plugin, "list_workspaces", answers, Workspace)))
     today = plugin.context.today()
     form = forms.build_form(access.best_grants(user, grants, today).values(), today)
-    return replace(form, sign_in_again=_may_be_missing(plugin, user))
+    if incomplete is not None:
+        subject = "incomplete"
+        plugin.context.limited_log.write(logging.WARNING, subject, "Forms may be incomplete: %s", incomplete)
+        if not form.openable:
+            raise incomplete
+    return replace(form, sign_in_again=_may_be_missing(plugin, user), incomplete=incomplete is not None)
 
 
 async def confirm(plugin: Plugin, user: User, name: object) -> Workspace:

@@ -71,10 +71,12 @@ class Form:
     Attributes:
         cards: One for each workspace.
         sign_in_again: Whether there may be more, which cannot be known before the user signs in again (rule E6).
+        incomplete: Whether there may be more, which the backend cannot tell now (rule A4).
     """
 
     cards: tuple[Card, ...]
     sign_in_again: bool = False
+    incomplete: bool = False
 
     @property
     def openable(self) -> tuple[Card, ...]:

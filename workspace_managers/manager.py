@@ -47,6 +47,7 @@ class WorkspaceManager(ABC):
         framework, by name; it hides no other.
 
         Raises:
+            IncompleteAnswer: These are certain, and there may be more: the form shows those that are open, and says so.
             BackendUnavailable: The backend cannot answer; never answer with an empty list instead.
         """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from workspace_managers import (
@@ -19,6 +19,7 @@ from workspace_managers import (
     ApiError,
     BackendUnavailable,
     Context,
+    IncompleteAnswer,
     LogLimit,
     StorageRefused,
     User,
@@ -37,6 +38,7 @@ from workspace_managers import (
 from .compat import BINDINGS, WORKSPACES, Kind, get_object
 from .listing import Listing
 from .matching import identity_keys
+from .recent import Recent
 from .refused import Refused, Trouble
 from .resources import (
     Binding,
@@ -53,6 +55,8 @@ FOR_ALL = ""
 """The key of the bindings without a username and without a claim to find them by; they are tried for everybody."""
 BINDINGS_AT_ONCE = 4
 """How many bindings ``confirm`` reads side by side; one is usual."""
+CANDIDATES = 100
+"""How many bindings of a person are read anew for a form while a cache is behind."""
 PROBLEMS_SHOWN = 50
 PAGE_OBJECTS = 500
 _LOGGED_KEPT = 1000
@@ -90,6 +94,8 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             changed=self._tell_workspace,
         )
         self._listing = Listing(lambda: self._objects(BINDINGS))
+        # As long as a cache's content is good for.
+        self._recent = Recent(self._read, context.timeouts.grace)
 
     async def start(self) -> None:
         """Begin to watch both collections; a question that comes before the first list waits for it."""
@@ -101,9 +107,21 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         await asyncio.gather(self._bindings.close(), self._workspaces.close(), self._listing.close())
 
     async def list_workspaces(self, user: User) -> Sequence[Workspace]:
-        """Every grant of this user, from memory: no request once both collections are there."""
+        """Every grant of this user, from memory: no request once both collections are there.
+
+        While a cache is behind, what it held last is read anew from the API server, as much as there is time for.
+
+        Raises:
+            IncompleteAnswer: A cache is behind; these were confirmed.
+        """
+        try:
+            return await self._remembered(user)
+        except BackendUnavailable as error:
+            raise IncompleteAnswer(str(error), await self._read_anew(user)) from error
+
+    async def _remembered(self, user: User) -> Sequence[Workspace]:
         grants: list[Workspace] = []
-        for binding in await self._bindings_of(user):
+        for binding in await self._bindings_of(user, self._bindings.by_key):
             record = await self._workspaces.get(binding.workspace)
             if record is None:
                 self._dangling_once.log(BINDINGS, binding.name, binding.workspace, _without_workspace(binding))
@@ -111,35 +129,67 @@ class LscsdeWorkspaceManager(WorkspaceManager):
                 grants.append(record.grant(binding))
         return grants
 
+    async def _read_anew(self, user: User) -> Sequence[Workspace]:
+        candidates = await self._bindings_of(user, self._bindings.last_known)
+        reading = [asyncio.create_task(self._granted_now(user, binding)) for binding in candidates[:CANDIDATES]]
+        if not reading:
+            return []
+        try:
+            # The first that fails is likely not the last.
+            seconds = self.context.timeouts.request
+            done, _ = await asyncio.wait(reading, timeout=seconds, return_when=asyncio.FIRST_EXCEPTION)
+        finally:
+            for task in reading:
+                task.cancel()
+        answers = [task.result() for task in done if not task.cancelled() and task.exception() is None]
+        return [grant for grant in answers if grant is not None]
+
+    async def _granted_now(self, user: User, binding: Binding) -> Workspace | None:
+        name = binding.workspace
+        raw, *answers = await together(self._recent.get(WORKSPACES, name), self._recent.get(BINDINGS, binding.name))
+        for bound in self._still_granted(user, name, answers):
+            record = None if raw is None else read_workspace(raw)
+            if isinstance(record, WorkspaceRecord):
+                return record.grant(bound)
+        return None
+
     async def confirm(self, user: User, name: str) -> Workspace:
         """The grant, from the API server itself: the workspace, and those bindings that the cache knows of, read anew.
 
         They are read side by side, so one binding costs two requests and one round trip. Every check is made again on
-        what was read.
+        what was read. While the cache is behind, what it held last may be confirmed; it denies nothing then.
 
         Raises:
             AccessDenied: The API server has no grant of it for this user that is open today.
             StorageRefused: There is one, but the workspace asks for storage that it may not have.
             BackendUnavailable: There was no certain answer, a refused request included.
         """
-        candidates = [binding for binding in await self._bindings_of(user) if binding.workspace == name]
-        if not candidates:
-            raise AccessDenied(f"{quote(user.name)} has no binding for the workspace {quote(name)}")
-        return await self._confirmed(user, name, candidates)
+        candidates, behind = await self._candidates(user, name)
+        try:
+            if not candidates:
+                raise AccessDenied(f"{quote(user.name)} has no binding for the workspace {quote(name)}")
+            return await self._confirmed(user, name, candidates)
+        except StorageRefused:
+            raise
+        except AccessDenied as denied:
+            if behind is None:
+                raise
+            raise BackendUnavailable(f"{denied}, of those known last: {behind}") from behind
 
     async def review(self, user: User, name: str) -> Workspace:
         """As ``confirm``; but where that would deny, the API server is asked for every binding of the workspace.
 
-        A watch is some moments behind: a binding that replaced another may not be known to it yet. Where the workspace
-        is gone or over, no binding is asked for.
+        A watch is some moments behind, or cut off: a binding that replaced another may not be known to it yet. Where
+        the workspace is gone or over, no binding is asked for.
 
         Raises:
             AccessDenied: The API server has no grant of it for this user that is open today, and no broken binding
                 that may be one.
             BackendUnavailable: There was no certain answer.
         """
+        candidates, _ = await self._candidates(user, name)
         try:
-            return await self.confirm(user, name)
+            return await self._confirmed(user, name, candidates)
         except AccessDenied as denied:
             record = self._usable(user, name, await self._read(WORKSPACES, name))
             if record.last_day < self.context.today() or not in_scope(user, name):
@@ -227,13 +277,22 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         more = len(found) - PROBLEMS_SHOWN
         return (*found[:PROBLEMS_SHOWN], f"and {more} more") if more > 0 else found
 
-    async def _bindings_of(self, user: User) -> list[Binding]:
+    async def _candidates(self, user: User, name: str) -> tuple[list[Binding], BackendUnavailable | None]:
+        """The bindings of a workspace that are known of; where the cache is behind, those of before, and why it is."""
+        behind = None
+        try:
+            found = await self._bindings_of(user, self._bindings.by_key)
+        except BackendUnavailable as error:
+            found, behind = await self._bindings_of(user, self._bindings.last_known), error
+        return [binding for binding in found if binding.workspace == name], behind
+
+    async def _bindings_of(self, user: User, look: Callable[[str], Awaitable[Sequence[Binding]]]) -> list[Binding]:
         """The bindings that grant this user something that this session may see, as the cache has them."""
         if not user.username:
             return []
         keys = (user.username, FOR_ALL, *identity_keys(user.identity_claims))
         # The keys only find them, some more than once; whether a binding grants anything is decided here.
-        found = {binding.name: binding for key in keys for binding in await self._bindings.by_key(key)}
+        found = {binding.name: binding for key in keys for binding in await look(key)}
         return [binding for binding in found.values() if in_scope(user, binding.workspace) and binding.grants(user)]
 
     def _still_granted(self, user: User, name: str, answers: Iterable[Mapping[str, Any] | None]) -> list[Binding]:

@@ -19,6 +19,7 @@ import os
 import ssl
 import statistics
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -422,20 +423,45 @@ def _slugs(form: Any) -> set[str]:
 
 
 async def _relist(job: Job, server: Server, kube: ForgettableKube, manager: LscsdeWorkspaceManager) -> Result:
-    """Both watches end and have lost their place; meanwhile somebody asks for a form again and again."""
-    unavailable: list[float] = []
+    """Both watches end and have lost their place; meanwhile one user asks for forms and starts, then a crowd."""
+    answers: Counter[str] = Counter()
+    crowd: asyncio.Task[Result] | None = None
+    user, name = job.user(0), load.workspace_name(0)
     caches: tuple[WatchCache[Any], ...] = (manager._bindings, manager._workspaces)
     relists = [cache.relists for cache in caches]
     async with server.used() as used, Heartbeat() as heart:
         kube.forget()
         while not all(cache.relists > before and not cache.age for cache, before in zip(caches, relists, strict=True)):
-            asked = perf_counter()
+            if crowd is None and max(cache.age for cache in caches) > kube.timeouts.grace:
+                crowd = asyncio.create_task(_crowd_behind(job, manager))
+            answers[f"forms {await _form_in_a_word(manager, user)}"] += 1
             try:
-                await manager.build_form(job.user(0))
+                await factories.start(manager, user, name)
+                answers["starts made"] += 1
             except BackendUnavailable:
-                unavailable.append(perf_counter() - asked)
+                answers["starts unavailable"] += 1
             await asyncio.sleep(0.02)
-    return {**used, **heart.result, "unavailable_seconds": sum(unavailable)}
+        behind = None if crowd is None else await crowd
+    return {**used, **heart.result, "answers": dict(answers), "crowd": behind}
+
+
+async def _crowd_behind(job: Job, manager: LscsdeWorkspaceManager) -> Result:
+    """Different people who ask for their form at one moment."""
+    began = perf_counter()
+    people = [job.user(number) for number in range(min(job.crowds[-1], job.users))]
+    words = await asyncio.gather(*(_form_in_a_word(manager, user) for user in people))
+    return {"people": len(people), "seconds": perf_counter() - began, **Counter(words)}
+
+
+async def _form_in_a_word(manager: LscsdeWorkspaceManager, user: User) -> str:
+    try:
+        form = await manager.build_form(user)
+    except BackendUnavailable:
+        return "unavailable"
+    if form.incomplete:
+        return "incomplete"
+    assert len(form.cards) == load.BINDINGS_EACH
+    return "whole"
 
 
 async def _claims(job: Job, server: Server, manager: LscsdeWorkspaceManager) -> Result:

@@ -169,11 +169,29 @@ def _notes(result: Result) -> Iterable[str]:
     yield (
         "By the clock, with the server on the same cores, the longest blocks were "
         f"{cold['longest_block_ms']:.0f} ms (first list), {crowd['longest_block_ms']:.0f} ms (500 forms) and "
-        f"{relist['longest_block_ms']:.0f} ms (relist). A relist "
-        f'took {relist["seconds"]:.1f} s; questions that were answered with "unavailable" during it waited '
-        f"{relist['unavailable_seconds']:.1f} s in all. With {claims['bindings']} bindings by claims alone a form took "
+        f"{relist['longest_block_ms']:.0f} ms (relist). {_relisted(relist)} "
+        f"With {claims['bindings']} bindings by claims alone a form took "
         f"{claims['after_seconds'] * 1e3:.2f} ms, without them {claims['before_seconds'] * 1e3:.2f} ms."
     )
+
+
+def _relisted(relist: Result) -> str:
+    answers, crowd = relist["answers"], relist["crowd"]
+    kinds = ("forms whole", "forms incomplete", "forms unavailable", "starts made", "starts unavailable")
+    told = (
+        f"A relist took {relist['seconds']:.1f} s. Meanwhile one user asked for forms and starts in turn: "
+        f"{_counted(answers, *kinds)}."
+    )
+    if crowd is None:
+        return told
+    return (
+        f"{told} {crowd['people']} others asked at one moment of it and were answered in {crowd['seconds']:.1f} s: "
+        f"{_counted(crowd, 'whole', 'incomplete', 'unavailable')}."
+    )
+
+
+def _counted(counts: Mapping[str, int], *kinds: str) -> str:
+    return ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in kinds)
 
 
 def _row(what: str, ours: float, reference: float, ratio: float | None = None) -> str:

@@ -17,6 +17,7 @@ from workspace_managers import (
     AccessDenied,
     BackendUnavailable,
     Context,
+    IncompleteAnswer,
     Settings,
     StorageRefused,
     User,
@@ -217,6 +218,38 @@ async def test_form_has_one_card_a_workspace_in_every_state(plugin: Plugin) -> N
         ("later", "future"),
         ("closed", "expired"),
     ]
+
+
+def partly(*found: Workspace) -> Callable[[str], None]:
+    def fail(_method: str) -> None:
+        raise IncompleteAnswer("the cache is behind", found)
+
+    return fail
+
+
+async def test_form_of_an_incomplete_answer_says_so(plugin: Plugin, caplog: pytest.LogCaptureFixture) -> None:
+    """A4: what is certain can be opened; that there is no more is not certain."""
+    assert not (await plugin.build_form(ALICE)).incomplete
+    plugin.fail = partly(workspace("cardio"), workspace("closed", last_day=date(2026, 2, 1)))
+    form = await plugin.build_form(ALICE)
+    assert ([card.slug for card in form.cards], form.incomplete) == (["cardio", "closed"], True)
+    assert "may be incomplete: the cache is behind" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param([], id="nothing"),
+        pytest.param([workspace("closed", last_day=date(2026, 2, 1))], id="closed"),
+        pytest.param([workspace("later", first_day=date(2026, 8, 1))], id="later"),
+        pytest.param(["cardio"], id="no fact"),
+    ],
+)
+async def test_incomplete_answer_with_nothing_open_is_unavailable(plugin: Plugin, found: list[Any]) -> None:
+    """A4: nobody reads that they have no workspace, or that all have closed, while there may be more."""
+    plugin.fail = partly(*found)
+    with pytest.raises(BackendUnavailable):
+        await plugin.build_form(ALICE)
 
 
 async def test_wrong_answer_is_bounded_in_the_log(plugin: Plugin) -> None:

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -18,13 +19,15 @@ from aiohttp import web
 
 import workspace_manager_lscsde
 from tests.factories import start
-from workspace_manager_lscsde import LscsdeWorkspaceManager
+from workspace_manager_lscsde import LscsdeWorkspaceManager, recent
+from workspace_manager_lscsde.compat import WORKSPACES as WORKSPACE_KIND
 from workspace_manager_lscsde.resources import Binding
 from workspace_managers import (
     HOME,
     AccessDenied,
     BackendUnavailable,
     Context,
+    IncompleteAnswer,
     Settings,
     StorageRefused,
     User,
@@ -391,6 +394,139 @@ async def test_closed_plugin_answers_nobody(world: World) -> None:
         await world.manager.list_workspaces(ALICE)
     with pytest.raises(BackendUnavailable):
         await world.manager.confirm(ALICE, "cardio")
+
+
+# While a cache is behind
+
+
+async def fall_behind(world: World, *, named: Any = None) -> None:
+    """Neither cache can list or watch any more; what is asked for by name is answered, or goes to ``named``."""
+    await warm(world)
+
+    async def fault(request: web.Request) -> web.StreamResponse | None:
+        if request.path.endswith((f"/{WORKSPACES}", f"/{BINDINGS}")):
+            return await answer_with(503)(request)
+        return None if named is None else await named(request)
+
+    world.api.fault = fault
+    world.deafen()
+    world.kube.timeouts = replace(world.kube.timeouts, silence=0.1, grace=0.1)
+    await asyncio.sleep(0.2)
+
+
+async def test_form_while_a_cache_is_behind_has_what_the_api_server_confirms(world: World) -> None:
+    """A4: each candidate is read anew, its workspace too; that there is no more is not said."""
+    for name in ("cardio", "asthma", "stroke", "bone"):
+        world.workspace(name)
+        world.binding(f"mine-{name}", name)
+    world.binding("bobs", "stroke", username="bob")
+    await fall_behind(world)
+    world.delete(BINDINGS, "mine-asthma")
+    world.binding("mine-stroke", "stroke", username="bob")
+    world.delete(WORKSPACES, "bone")
+    world.workspace("cardio", displayName="Heart")
+    with pytest.raises(IncompleteAnswer) as answer:
+        await world.manager.list_workspaces(ALICE)
+    assert [(grant.name, grant.display_name) for grant in answer.value.found] == [("cardio", "Heart")]
+    form = await world.manager.build_form(ALICE)
+    assert ([card.slug for card in form.cards], form.incomplete) == (["cardio"], True)
+
+
+async def test_form_while_a_cache_is_behind_never_says_that_there_is_nothing(world: World) -> None:
+    """A4: neither of somebody whose candidates are gone, nor of somebody who never had one."""
+    world.workspace("cardio")
+    world.binding("mine")
+    await fall_behind(world)
+    world.delete(BINDINGS, "mine")
+    for user in (ALICE, User.identify("bob")):
+        with pytest.raises(BackendUnavailable):
+            await world.manager.build_form(user)
+
+
+async def test_start_while_a_cache_is_behind_rests_on_what_is_confirmed(world: World) -> None:
+    """A3, A4: a candidate that the API server confirms is certain; that there is no other grant is not."""
+    for name in ("cardio", "asthma", "unbound"):
+        world.workspace(name)
+        world.binding(f"mine-{name}", name)
+    await fall_behind(world)
+    world.delete(BINDINGS, "mine-asthma")
+    assert (await start(world.manager, ALICE, "cardio"))["spec"]["volumes"]
+    world.workspace("unbound", jupyterWorkspace={"image": "x", "persistentVolumeClaim": {"name": "-"}})
+    with pytest.raises(StorageRefused):
+        await world.manager.confirm(ALICE, "unbound")
+    for name in ("asthma", "unknown"):
+        with pytest.raises(BackendUnavailable, match="of those known last"):
+            await world.manager.confirm(ALICE, name)
+
+
+async def test_review_needs_no_cache(world: World) -> None:
+    """E1, E4: the API server itself is asked for every binding before a server is stopped."""
+    for name in ("cardio", "asthma"):
+        world.workspace(name)
+        world.binding(f"mine-{name}", name)
+    await fall_behind(world)
+    world.delete(BINDINGS, "mine-asthma")
+    assert (await engine.review(world.manager, ALICE, "cardio")).answer is engine.Answer.GOES_ON
+    assert (await engine.review(world.manager, ALICE, "asthma")).answer is engine.Answer.UNCERTAIN
+
+    async def no_watch(request: web.Request) -> web.StreamResponse | None:
+        return await answer_with(503)(request) if "watch" in request.query else None
+
+    world.api.fault = no_watch
+    assert (await engine.review(world.manager, ALICE, "asthma")).answer is engine.Answer.ENDED
+
+
+async def test_form_while_nothing_answers_takes_bounded_time(world: World) -> None:
+    """A4: the one candidate that is answered in time is shown."""
+    for name in ("cardio", "asthma"):
+        world.workspace(name)
+        world.binding(f"mine-{name}", name)
+
+    async def one_hangs(request: web.Request) -> None:
+        if request.path.endswith("asthma"):
+            await hang(request)
+
+    world.kube.timeouts = replace(SHORT, request=0.5)
+    await fall_behind(world, named=one_hangs)
+    began = monotonic()
+    assert [card.slug for card in (await world.manager.build_form(ALICE)).cards] == ["cardio"]
+    assert monotonic() - began < 10
+
+
+async def test_crowd_behind_a_cache_reads_what_it_shares_once(world: World) -> None:
+    """A thousand people in one study do not ask for it a thousand times, nor for the binding that lets them all in."""
+    world.workspace("cardio")
+    world.binding("everybody", username=None, claims=[{"name": "groups", "operator": "IN", "value": "study"}])
+    most, now = 0, 0
+
+    async def count(_: web.Request) -> None:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        await asyncio.sleep(0.01)
+        now -= 1
+
+    await fall_behind(world, named=count)
+    world.kube.timeouts = replace(world.kube.timeouts, patience=0.0)
+    world.manager._recent._seconds = 60.0
+    before = len(world.api.requests)
+    people = [User.identify(f"user{index}", {"groups": ["study"]}) for index in range(200)]
+    forms = await asyncio.gather(*map(world.manager.build_form, people))
+    assert {tuple(card.slug for card in form.cards) for form in forms} == {("cardio",)}
+    named = [each for each in world.asked_since(before) if each.count("/")]
+    assert len(named) <= 2 * recent.AT_ONCE
+    assert most <= recent.AT_ONCE
+
+
+async def test_what_was_read_recently_is_bounded(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recent, "KEPT", 2)
+    read = recent.Recent(world.manager._read, 60.0)
+    for name in ("cardio", "asthma", "stroke"):
+        assert await read.get(WORKSPACE_KIND, name) is None
+    world.workspace("cardio")
+    world.workspace("stroke")
+    assert await read.get(WORKSPACE_KIND, "cardio") is not None, "the oldest was forgotten"
+    assert await read.get(WORKSPACE_KIND, "stroke") is None, "a moment ago there was none"
 
 
 # The start

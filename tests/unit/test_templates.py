@@ -132,6 +132,7 @@ PAGES = {
     "empty": render(Form(())),
     "sign-in-again": render(Form((), sign_in_again=True)),
     "some-after-sign-in": render(Form((OPEN,), sign_in_again=True)),
+    "incomplete": render(Form((OPEN, FUTURE), incomplete=True)),
     "future": render(Form((FUTURE,))),
     "futures": render(Form((FUTURE, card("later", "future")))),
     "expired": render(Form((EXPIRED,))),

@@ -201,7 +201,18 @@ class WatchCache(Generic[T]):
             BackendUnavailable: The cache does not know itself current, and did not within a short wait.
         """
         await self._yield_to_loop()
-        content = self._vouched() or await self._wait()
+        return await self._under(self._vouched() or await self._wait(), key)
+
+    async def last_known(self, key: str) -> Sequence[T]:
+        """The objects that were under a key when the cache last knew itself current; none where it never did.
+
+        At once, whatever has happened since: each is a candidate, to be read anew before anything is made of it, and
+        what is not among them may be there all the same (rule A4).
+        """
+        await self._yield_to_loop()
+        return [] if self._content is None else await self._under(self._content, key)
+
+    async def _under(self, content: _Content[T], key: str) -> list[T]:
         kept = [content.objects[name] for name in content.names(key)]  # of one moment, whatever becomes of the content
         found: list[T] = []
         for pickled in kept:

@@ -24,6 +24,7 @@ from workspace_managers import (
     ApiError,
     BackendUnavailable,
     Context,
+    IncompleteAnswer,
     User,
     Volume,
     Workspace,
@@ -296,6 +297,31 @@ class BelievesSilence(WatchingManager):
     """Takes a connection without a word for one without news."""
 
     silence = 3600.0
+
+
+class ShowsWhatItHeld(WatchingManager):
+    """Takes what was known before the watch broke for what is certain."""
+
+    broken = 0
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.held: dict[str, Workspace] = {}
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        self.broken = 0
+        super().hear(event)
+
+    def lose(self) -> None:
+        self.broken += 1
+        super().lose()
+
+    async def list_workspaces(self, user: User) -> Sequence[Workspace]:
+        if self.broken and "revoked" in self.held:
+            raise IncompleteAnswer("the watch is broken", self.held.values())
+        found = await super().list_workspaces(user)
+        self.held |= {each.name: each for each in found}
+        return found
 
 
 class MakesUpWorkspaces(ExampleManager):
@@ -727,6 +753,7 @@ BROKEN: Mapping[str, Sequence[type[ExampleManager]]] = {
     "test_revocation_during_a_slow_answer_is_seen": [ReadsTooEarly],
     "test_forgotten_history_is_read_anew": [GoesOnWithoutHistory],
     "test_silent_watch_is_not_believed": [BelievesSilence],
+    "test_form_without_a_watch_shows_what_is_confirmed": [ShowsWhatItHeld],
     "test_grant_without_its_workspace_opens_nothing": [MakesUpWorkspaces],
     "test_broken_workspace_hides_no_other": [FailsForAll, SkipsInSilence, FailsToTell],
     "test_facts_are_stored_and_compared": [KeepsALock],
