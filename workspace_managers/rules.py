@@ -82,8 +82,8 @@ RULES: Mapping[str, Rule] = _by_number(
         ),
         Rule(
             "E6",
-            "What the identity provider says of a person is unknown when it is lost or unreadable, and then grants and "
-            "denies nothing.",
+            "What the identity provider says of a person is asked anew before a start, where the authenticator can. "
+            "Lost, unreadable or too old, it is unknown, and then grants and denies nothing.",
             "A lost sign-in reads as access that was taken away, or an old one keeps it open.",
         ),
         Rule(

@@ -210,6 +210,14 @@ VARIABLES: tuple[Variable, ...] = (
         "12",
         _number(0, 8760),
     ),
+    Variable(
+        "WORKSPACE_CLAIMS_HOURS",
+        "claims_hours",
+        "Hours for which what the identity provider said of a person counts; after more it is unknown. 0 for any time.",
+        "a whole number of hours from 0 to 8760, such as 24",
+        "24",
+        _number(0, 8760),
+    ),
     NAMESPACE,
     Variable(
         "WORKSPACE_POLICY",
@@ -237,6 +245,7 @@ class Settings:
         scoped_names: Whether a backslash in a person's name ends a workspace's, for ``User.identify`` (rule A2).
         review_minutes: Between two reviews of a server, for plugins that do not tell what changed (rule E1).
         uncertain_hours: How long a server runs on without a certain answer; 0 for any time (rule E4).
+        claims_hours: How old identity claims may be; 0 for any age (rule E6).
         namespace: The hub's own.
         policy: What workspaces are allowed beyond the strict default.
     """
@@ -250,6 +259,7 @@ class Settings:
     scoped_names: bool
     review_minutes: int
     uncertain_hours: int
+    claims_hours: int
     namespace: str
     policy: Policy = STRICT
 

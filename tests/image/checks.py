@@ -17,7 +17,7 @@ ETC = "usr/local/etc/jupyterhub"
 # The rest of the table has defaults that are the cluster's, the namespace's or the operator's own.
 _OTHERS = (
     *("WORKSPACE_TIMEZONE", "WORKSPACE_SCOPED_NAMES", "WORKSPACE_REVIEW_MINUTES", "WORKSPACE_UNCERTAIN_HOURS"),
-    *("POD_NAMESPACE", "WORKSPACE_POLICY"),
+    *("WORKSPACE_CLAIMS_HOURS", "POD_NAMESPACE", "WORKSPACE_POLICY"),
 )
 OF_THE_SEED = [variable for variable in VARIABLES if variable.name not in _OTHERS]
 _MAY_BE_NEW = re.compile(

@@ -17,6 +17,7 @@ from oauthenticator.google import GoogleOAuthenticator
 from oauthenticator.openshift import OpenShiftOAuthenticator
 from traitlets.config import Config
 
+from workspace_managers import Settings
 from workspace_managers.hub import identity
 
 USER_INFO = {"sub": "alice", "groups": ["cardio"]}
@@ -57,7 +58,7 @@ async def test_claims_are_found_where_an_authenticator_keeps_them(kind: Any) -> 
         return state
 
     user = SimpleNamespace(name="alice", authenticator=authenticator, get_auth_state=get_auth_state)
-    found = (await identity.person(user, scoped=True)).identity_claims
+    found = (await identity.person(user, Settings.from_environ({"WORKSPACE_CLAIMS_HOURS": "0"}))).identity_claims
     assert found is not None
     assert {name: found[name] for name in USER_INFO} == {"sub": "alice", "groups": ("cardio",)}
     assert "not-a-claim" not in repr(found)

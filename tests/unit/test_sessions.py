@@ -597,3 +597,23 @@ def test_e2_person_is_told_what_lies_ahead(changes: dict[str, Any], words: str |
 def test_e2_uncertain_access_without_a_limit_threatens_nothing() -> None:
     (warning,) = outlook(uncertain_seconds=7200.0, uncertain_limit=float("inf")).warnings
     assert "stopped" not in warning
+
+
+async def test_e6_server_is_reviewed_before_the_claims_of_its_user_are_too_old(hub: Hub) -> None:
+    """By what the identity provider says then."""
+    kept: list[float] = []
+
+    class Provider:
+        async def keep(self, _user: Any, limit: float) -> float:
+            kept.append(limit)
+            if len(kept) == 3:
+                hub.plugin.granted["alice"] = ()
+            return 0.02
+
+        async def refresh(self, *_: Any, **__: Any) -> None: ...
+
+    hub.service.refresher = Provider()
+    await hub.running("alice")
+    hub.plugin.context.changed(usernames=["alice"])
+    await until(lambda: hub.stopped == ["alice"])
+    assert kept == [24 * 3600.0] * 3

@@ -43,6 +43,7 @@ def test_l3_nothing_set_gives_the_documented_defaults() -> None:
         scoped_names=True,
         review_minutes=5,
         uncertain_hours=12,
+        claims_hours=24,
         namespace="default",
     )
 
@@ -77,6 +78,7 @@ def test_l3_nothing_set_gives_the_documented_defaults() -> None:
         pytest.param("WORKSPACE_REVIEW_MINUTES", "1", "review_minutes", 1, id="review-least"),
         pytest.param("WORKSPACE_REVIEW_MINUTES", " 1440 ", "review_minutes", 1440, id="review-a-day"),
         pytest.param("WORKSPACE_UNCERTAIN_HOURS", "0", "uncertain_hours", 0, id="uncertain-never"),
+        pytest.param("WORKSPACE_CLAIMS_HOURS", "0", "claims_hours", 0, id="claims-of-any-age"),
         pytest.param("POD_NAMESPACE", "a" * 63, "namespace", "a" * 63, id="namespace-63"),
         pytest.param("POD_NAMESPACE", "x", "namespace", "x", id="namespace-one-character"),
     ],
@@ -179,6 +181,7 @@ def test_l3_every_problem_is_told_at_once() -> None:
         WORKSPACE_SCOPED_NAMES="True",
         WORKSPACE_REVIEW_MINUTES="0",
         WORKSPACE_UNCERTAIN_HOURS="-1",
+        WORKSPACE_CLAIMS_HOURS="a day",
         POD_NAMESPACE="No!",
         WORKSPACE_POLICY="/nonexistent/policy.yaml",
     )

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -627,6 +628,8 @@ async def with_auth_state(spawner: Any, auth_state: Any, key: str | None = None)
 
     spawner.user.authenticator = SimpleNamespace(enable_auth_state=True, user_auth_state_key=key)
     spawner.user.get_auth_state = get_auth_state
+    told = SimpleNamespace(at=datetime.now(UTC).replace(tzinfo=None))
+    spawner.user.orm_user, spawner.user.db = SimpleNamespace(id=1), SimpleNamespace(get=lambda *_: told)
 
 
 @pytest.mark.parametrize("state", [None, RuntimeError("no key")], ids=["lost", "unreadable"])
@@ -914,3 +917,34 @@ async def test_start_that_failed_became_nothing_else(pods: Pods, c: Config) -> N
     await refusal_of(spawner)
     pods.there.clear()
     assert (await spawner.poll(), spawner.news) == (1, "")
+
+
+@pytest.mark.parametrize("by_claims", [True, False])
+async def test_identity_provider_is_asked_before_a_start(
+    plugin: Plugin, pods: Pods, c: Config, monkeypatch: pytest.MonkeyPatch, by_claims: bool
+) -> None:
+    """E6: where grants may rest on what it says; and the start is decided by its answer."""
+    if by_claims:
+        monkeypatch.setattr(Plugin, "capabilities", frozenset({IDENTITY_CLAIMS}))
+        c = configure_with(Config())
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    state = {"user": {"groups": ["old"]}}
+    await with_auth_state(spawner, state)
+    spawner.user.db.get().at -= timedelta(hours=1)
+    handlers: list[Any] = []
+
+    async def refresh_user(_user: Any, handler: Any) -> Any:
+        handlers.append(handler)
+        return {"auth_state": {"user": {"groups": ["new"]}}}
+
+    async def save_auth_state(told: Any) -> None:
+        state.update(told)
+
+    spawner.user.authenticator.auth_refresh_age = 300
+    spawner.user.authenticator.refresh_user = refresh_user
+    spawner.user.save_auth_state = save_auth_state
+    await spawner.get_options_form()
+    assert handlers == []
+    await spawner.start()
+    assert handlers == [spawner.handler] * by_claims
+    assert plugin.asked[-1].identity_claims == {"groups": (("new",) if by_claims else ("old",))}

@@ -9,6 +9,8 @@ import sqlalchemy.event
 from jupyterhub import orm
 
 from ..models import User
+from ..settings import Settings
+from . import freshness
 
 # Where authenticators keep the identity provider's claims that do not name the key themselves.
 _KEYS = ("oauth_user", "user")
@@ -20,17 +22,20 @@ async def user_of(spawner: Any) -> User:
     The identity claims are read from the auth state each time, so that they are of the last sign-in and no hook of the
     configuration stands between.
     """
-    return await person(spawner.user, spawner.workspace_service.settings.scoped_names)
+    return await person(spawner.user, spawner.workspace_service.settings)
 
 
-async def person(user: Any, scoped: bool) -> User:
+async def person(user: Any, settings: Settings) -> User:
     """Who a user of the hub is.
 
     Args:
         user: The hub's own.
-        scoped: As ``WORKSPACE_SCOPED_NAMES`` says.
+        settings: Which names are scoped, and how old claims may be.
     """
-    return User.identify(user.name, await _claims(user), scoped=scoped)
+    claims = await _claims(user)
+    if claims and settings.claims_hours and freshness.age(user) > settings.claims_hours * 3600:
+        claims = None
+    return User.identify(user.name, claims, scoped=settings.scoped_names)
 
 
 def listen(told: Callable[[str], None]) -> None:

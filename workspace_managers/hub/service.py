@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from .. import engine
+from ..capabilities import IDENTITY_CLAIMS
 from ..decisions import Decision, new_request
 from ..errors import WorkspaceManagerError, quote
 from ..manager import WorkspaceManager
+from .freshness import Refresher
 from .identity import asker
 from .refusals import Refused
 
@@ -27,6 +29,7 @@ class Service:
 
     Attributes:
         became: What became of servers that ended by themselves, by user and server, until they are started anew.
+        refresher: Asks the identity provider anew; None where the manager grants nothing by what it says.
     """
 
     def __init__(self, manager: WorkspaceManager) -> None:
@@ -36,6 +39,8 @@ class Service:
         self.became: dict[tuple[str, str], str] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        by_claims = IDENTITY_CLAIMS in manager.capabilities
+        self.refresher = Refresher(self.run, manager.context.limited_log) if by_claims else None
 
     def __deepcopy__(self, memo: object) -> Service:
         # Each spawner gets a deep copy of its config; there is one manager.

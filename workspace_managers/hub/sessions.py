@@ -5,6 +5,7 @@ servers reviewed that are due::
 
     the plugin tells of a change -> those of these people and workspaces
     a sign-in, or its refresh    -> that person's (rule E6)
+    claims that grow old         -> that person's (rule E6)
     a server is shared           -> that one (rule E7)
     a day begins, the hub starts -> all
     an answer was not certain    -> that one, until an answer is
@@ -252,6 +253,10 @@ class Sessions:
             self._wake.set()
 
     async def _ask(self, spawner: Any, session: Session) -> tuple[User, Review]:
+        if self._service.refresher is not None:
+            hours = self._context.settings.claims_hours
+            seconds = await self._service.refresher.keep(spawner.user, hours * _HOUR if hours else inf)
+            session.due = min(session.due, monotonic() + seconds)
         user = await identity.user_of(spawner)
         try:
             await self._service.begin()

@@ -53,7 +53,7 @@ async def withdraw(service: Service, spawner: Any, workspace: str) -> tuple[froz
     # Read before anybody is asked, as the hub goes on meanwhile.
     for whom, members in [(whom, tuple(whom.users) if whom.kind == "group" else (whom,)) for whom in found]:
         for member in members:
-            user = await person(spawner.user.settings["users"][member], service.settings.scoped_names)
+            user = await person(spawner.user.settings["users"][member], service.settings)
             review = await engine.review(service.manager, user, workspace)
             if review.answer is Answer.ENDED and review.error is not None:
                 _Share.revoke(spawner.db, spawner.orm_spawner, whom)

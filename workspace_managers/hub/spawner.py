@@ -334,6 +334,8 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         attempt = self._attempt
         if attempt is None:
             raise ServiceFault("a pod was asked for outside a start")
+        if self.workspace_service.refresher is not None:
+            await self.workspace_service.refresher.refresh(self.user, handler=self.handler)
         attempt.user = await user_of(self)
         manifest = super().get_pod_manifest
         made: list[Any] = []
