@@ -107,6 +107,10 @@ test-apiserver: $(if $(call named,KUBECONFIG),,apiserver) $(VENV)/.test-installe
 cluster: apiserver ## Build the programs of a whole cluster for the tests, once (some minutes); prints their folder
 	@$(timed) tests/programs/build cluster
 
+.PHONY: images
+images: system $(VENV)/.test-installed ## Build the images that the tests need, once (some minutes); prints their folder
+	@$(timed) $(VENV)/bin/python -m tests.image
+
 # Which stories are told on which stack: the first one on all, those of failures and of the chart's release, whose hub is
 # a pod of the image, on the chart's newest. What else may run while those wait is BESIDE: a lane more for the failures, which
 # wait for most of their ten minutes.
@@ -117,7 +121,7 @@ ON_CLUSTER := on-cluster-failures on-cluster-release $(filter-out on-cluster-$(N
 test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's stories on it
 	@if [ -n '$(call named,KUBECONFIG)' ]; then $(MAKE) on-cluster $(ALONE); \
 		elif why=$$($(VENV)/bin/python -m tests.cluster); then \
-			$(MAKE) cluster && $(MAKE) on-cluster && $(MAKE) --jobs $(if $(BESIDE),3,2) --output-sync=target $(ON_CLUSTER) $(BESIDE); \
+			$(MAKE) --jobs 2 --output-sync=target cluster images && $(MAKE) on-cluster && $(MAKE) --jobs $(if $(BESIDE),3,2) --output-sync=target $(ON_CLUSTER) $(BESIDE); \
 		else $(timed) echo "Left out: the tests on a whole cluster, which cannot run here: $$why" $(ALONE); fi
 
 on-cluster:

@@ -231,10 +231,20 @@ class Store:
     def _build_of_packages(self, name: str, made_of: _Packages) -> None:
         with tempfile.TemporaryDirectory(prefix=_CONTEXT, dir=self._folder) as folder:
             context = Path(folder)
-            self._run("mmdebstrap", *made_of.included, *_LEFT_OUT, made_of.debian, str(context / "debian.tar"))
+            os.link(self._debian(made_of), context / "debian.tar")
             if made_of.wanted:
                 self._download(made_of, context / "wheels")
             self.build_other(name, made_of.dockerfile, context)
+
+    def _debian(self, made_of: _Packages) -> Path:
+        """Its Debian as a file, which images of the same packages share."""
+        arguments = (*made_of.included, *_LEFT_OUT, made_of.debian)
+        file = self._folder / f"debian-{hashlib.sha256(repr(arguments).encode()).hexdigest()[:16]}.tar"
+        if not file.exists():
+            partial = file.with_suffix(".partial")
+            self._run("mmdebstrap", "--format=tar", *arguments, str(partial))
+            partial.rename(file)
+        return file
 
     def _download(self, made_of: _Packages, wheels: Path) -> None:
         pip = [sys.executable, "-m", "pip"]
