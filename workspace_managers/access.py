@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import Enum
 
-from .errors import NO_DATA_LOST, AccessDenied, quote
+from .errors import FILES_ARE_KEPT, AccessDenied, quote
 from .models import User, Workspace
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
-NOT_YET = f"This workspace is not open yet. {NO_DATA_LOST} Choose another workspace, or come back on its first day."
+NOT_YET = f"This workspace is not open yet. {FILES_ARE_KEPT} Choose another workspace, or come back on its first day."
 
 
 class Availability(Enum):

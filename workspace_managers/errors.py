@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .models import Workspace
 
 LOG_LIMIT = 200
-NO_DATA_LOST = "Nothing that you have saved is lost."
+FILES_ARE_KEPT = "What is saved in the folder of a workspace is kept."
 
 
 def quote(value: object, limit: int = LOG_LIMIT) -> str:
@@ -43,7 +43,7 @@ class WorkspaceManagerError(Exception):
 
     outcome = "failed"
     default_rule = ""
-    default_user_message = f"Something went wrong. {NO_DATA_LOST} Please tell the people who run this service."
+    default_user_message = f"Something went wrong. {FILES_ARE_KEPT} Please tell the people who run this service."
 
     def __init_subclass__(cls, **others: Any) -> None:
         super().__init_subclass__(**others)
@@ -92,7 +92,7 @@ class AccessDenied(WorkspaceManagerError):
     default_rule = "A2"
     default_user_message = (
         "This workspace is not open to you. It may have closed, or your access may have ended. "
-        f"{NO_DATA_LOST} Choose another workspace, or ask the lead of your project."
+        f"{FILES_ARE_KEPT} Choose another workspace, or ask the lead of your project."
     )
 
 
@@ -102,7 +102,7 @@ class StorageRefused(AccessDenied):
     default_rule = "S2"
     default_user_message = (
         "This workspace was not started, because its storage could not be confirmed as its own. "
-        f"{NO_DATA_LOST} Please tell the people who run this service."
+        f"{FILES_ARE_KEPT} Please tell the people who run this service."
     )
 
 
@@ -113,7 +113,7 @@ class BackendUnavailable(WorkspaceManagerError):
     default_rule = "A4"
     default_user_message = (
         "Your workspaces cannot be looked up at the moment. "
-        f"{NO_DATA_LOST} Please try again in a few minutes; if it goes on, tell the people who run this service."
+        f"{FILES_ARE_KEPT} Please try again in a few minutes; if it goes on, tell the people who run this service."
     )
 
 
@@ -137,7 +137,7 @@ class SignInAgain(BackendUnavailable):
     default_rule = "E6"
     default_user_message = (
         "Some of your workspaces depend on what your organisation says of you when you sign in, and that is not known "
-        f"any more. {NO_DATA_LOST} Please sign out, sign in again, and start the workspace then."
+        f"any more. {FILES_ARE_KEPT} Please sign out, sign in again, and start the workspace then."
     )
 
 
@@ -146,7 +146,7 @@ class ClusterRefused(WorkspaceManagerError):
 
     outcome = "refused"
     default_user_message = (
-        f"The cluster that runs the workspaces did not accept this one. {NO_DATA_LOST} Trying again does not help; "
+        f"The cluster that runs the workspaces did not accept this one. {FILES_ARE_KEPT} Trying again does not help; "
         "please tell the people who run this service."
     )
 
@@ -155,7 +155,7 @@ class StartFailed(WorkspaceManagerError):
     """The pod was created and did not become a server that answers."""
 
     default_user_message = (
-        f"Your workspace did not become ready in time. {NO_DATA_LOST} Please try again; if it fails again, tell the "
+        f"Your workspace did not become ready in time. {FILES_ARE_KEPT} Please try again; if it fails again, tell the "
         "people who run this service when it happened and which workspace you chose."
     )
 
@@ -164,6 +164,6 @@ class ServiceFault(WorkspaceManagerError):
     """A mistake in the hub's configuration or in this product, about which the user can do nothing."""
 
     default_user_message = (
-        f"This service is not set up right, so the workspace was not started. {NO_DATA_LOST} Trying again does not "
+        f"This service is not set up right, so the workspace was not started. {FILES_ARE_KEPT} Trying again does not "
         "help; please tell the people who run this service."
     )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .checks import RESERVED_DOMAINS
-from .errors import NO_DATA_LOST, AccessDenied, ServiceFault, quote
+from .errors import FILES_ARE_KEPT, AccessDenied, ServiceFault, quote
 from .models import Volume, Workspace
 from .names import WORKSPACE_LABEL, label_value, volume_name
 from .policy import STRICT, Policy
@@ -37,7 +37,7 @@ _RESERVED_LABELS = frozenset({"app", "component", "release", "chart", "heritage"
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
 _NOT_ALLOWED = (
     "This workspace was not started, because it asks for something that this service does not allow it. "
-    f"{NO_DATA_LOST} Please tell the people who run this service."
+    f"{FILES_ARE_KEPT} Please tell the people who run this service."
 )
 
 

@@ -71,7 +71,7 @@ async def test_refused_pod_is_a_sentence_and_an_outcome(  # noqa: PLR0917 - fixt
     answered, answer = await hub.start("quentin", {"profile": "refused"})
     assert answered == 503, answer
     assert sentence in answer["message"]
-    assert "Nothing that you have saved is lost." in answer["message"]
+    assert "What is saved in the folder of a workspace is kept." in answer["message"]
     assert audit_of(demo, "quentin")[-1]["outcome"] == outcome
     assert "jupyter-quentin" not in await hub.pods()
     assert "status" not in await hub.workspace("refused")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 from functools import partial
@@ -41,7 +43,7 @@ async def open_lab(person: Person, hub: Hub, demo: Demo, workspace: str, **grant
 
 async def load(person: Person, demo: Demo) -> None:
     await person.page.goto(f"{demo.url}/user/{person.name}/lab")
-    await expect(person.page.locator(".jp-DirListing-item", has_text="shared")).to_be_visible(timeout=60_000)
+    await expect(person.page.locator(".jp-LauncherCard").first).to_be_visible(timeout=60_000)
 
 
 async def address_of(person: Person, file: str) -> str:
@@ -64,13 +66,55 @@ async def test_lab_shows_the_workspaces_title_as_text(person: Make, hub: Hub, de
     name = alice.page.locator("#workspace-name")
     await expect(name).to_have_text(HOSTILE)
     await expect(name).to_be_in_viewport(ratio=1)
-    await expect(name).to_have_attribute("title", f"{HOSTILE}\nOpen until the end of 31 December 2089.")
+    kept = "What is saved in the folder in-lab is kept. Everything else goes when this server stops."
+    await expect(name).to_have_attribute("title", f"{HOSTILE}\nOpen until the end of 31 December 2089.\n{kept}")
     await expect(alice.page.locator("#workspace-ends")).to_have_count(0)
     await expect(alice.page.get_by_role("menubar").get_by_text("File", exact=True)).to_be_visible()
     await alice.shot("lab-name")
     assert await alice.page.evaluate("window.hacked") is None
     assert thrown == []
     await hub.stop("alice")
+
+
+async def test_lab_opens_where_files_are_kept(person: Make, hub: Hub, demo: Demo) -> None:
+    """A notebook made without a look at the folders is there after a stop; what is elsewhere is one click away."""
+    alice = await person("alice")
+    thrown = await open_lab(alice, hub, demo, "kept", displayName="Kept")
+    crumbs, files = alice.page.locator(".jp-BreadCrumbs"), alice.page.locator(".jp-DirListing-item")
+    await expect(crumbs).to_contain_text("kept")
+    await expect(alice.page.locator("#workspace-name")).to_have_attribute(
+        "title", re.compile("What is saved in the folder kept is kept. Everything else goes when this server stops.")
+    )
+    await alice.page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
+    await expect(files.filter(has_text="Untitled.ipynb")).to_be_visible(timeout=60_000)
+    await alice.shot("lab-folder")
+    await alice.page.locator(".jp-BreadCrumbs-home").click()
+    await expect(files.filter(has_text="shared")).to_be_visible()
+    await hub.stop("alice")
+    await open_lab(alice, hub, demo, "kept")
+    await expect(files.filter(has_text="Untitled.ipynb")).to_be_visible(timeout=60_000)
+    assert thrown == []
+    await hub.stop("alice")
+
+
+async def test_lab_goes_where_its_address_says(person: Make, hub: Hub, demo: Demo) -> None:
+    """An address that names a place is a colleague's link, or the workspace's own; and a reload moves nobody."""
+    bob = await person("bob")
+    await open_lab(bob, hub, demo, "linked")
+    other = await bob.page.context.new_page()
+    await other.goto(f"{demo.url}/user/bob/lab/tree/shared")
+    await expect(other.locator(".jp-BreadCrumbs")).to_contain_text("shared", timeout=60_000)
+    await expect(other.locator("#workspace-name")).to_be_visible()
+    await expect(other.locator(".jp-BreadCrumbs")).to_contain_text("shared")
+    await other.close()
+    await bob.page.locator(".jp-BreadCrumbs-home").click()
+    files = bob.page.locator(".jp-DirListing-item")
+    await expect(files.filter(has_text="shared")).to_be_visible()
+    await asyncio.sleep(2)  # until JupyterLab has written down where it is
+    await bob.page.reload()
+    await expect(bob.page.locator("#workspace-name")).to_be_visible(timeout=60_000)
+    await expect(files.filter(has_text="shared")).to_be_visible()
+    await hub.stop("bob")
 
 
 async def test_lab_tells_strangers_nothing(person: Make, hub: Hub, demo: Demo) -> None:

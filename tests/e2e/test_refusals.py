@@ -236,7 +236,7 @@ async def test_progress_and_failed_start_say_what_to_do(person: Make, hub: Hub) 
     await expect(alert).to_contain_text(
         "The software of this workspace ended as soon as it was started", timeout=90_000
     )
-    await expect(alert).to_contain_text("Nothing that you have saved is lost.")
+    await expect(alert).to_contain_text("What is saved in the folder of a workspace is kept.")
     await alice.shot("failed-start")
     await assert_accessible(alice)
     await alice.page.goto(alice.page.url.split("/hub/")[0] + "/hub/spawn-pending/alice")

@@ -200,7 +200,7 @@ async def test_api_server_that_is_killed_while_one_starts_and_one_runs(
     assert await note(someone) == "found something"
     status, answer = await starting
     if status == 503:  # it was in the middle of what the start needs; then nothing of it is left
-        assert "Nothing that you have saved is lost." in answer["message"]
+        assert "What is saved in the folder of a workspace is kept." in answer["message"]
         async with asyncio.timeout(90):
             while "jupyter-starter" in await hub.pods():  # noqa: ASYNC110 - a cluster's API
                 await asyncio.sleep(0.5)

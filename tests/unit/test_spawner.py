@@ -331,7 +331,7 @@ async def test_pod_that_the_cluster_does_not_take_is_told_as_what_it_is(  # noqa
     refused = await refusal_of(spawner)
     assert refused.status_code == status
     assert sentence in str(refused)
-    assert "Nothing that you have saved is lost." in str(refused)
+    assert "What is saved in the folder of a workspace is kept." in str(refused)
     assert [(line["decision"], line["outcome"]) for line in audit] == [("pod", outcome)]
     assert spawner.handler.settings["failure_count"] == -1
     assert ("Retry-After" in refused.headers) is (outcome == "unavailable")

@@ -46,7 +46,7 @@ def test_path_that_could_cover_something_is_refused(path: str, reason: str) -> N
     """S1: exactly the volumes of the workspace, each where it can be seen."""
     with pytest.raises(StorageRefused, match=reason) as caught:
         check_volumes("cardio", [volume(), shared(), volume("extra", path)])
-    assert "Nothing that you have saved is lost" in caught.value.user_message
+    assert "What is saved in the folder of a workspace is kept" in caught.value.user_message
 
 
 def test_sibling_with_a_common_beginning_is_no_cover() -> None:

@@ -16,7 +16,7 @@ import pytest
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PrefixLoader, StrictUndefined
 from jupyterhub._data import DATA_FILES_PATH
 
-from workspace_managers.errors import NO_DATA_LOST, AccessDenied, BackendUnavailable
+from workspace_managers.errors import FILES_ARE_KEPT, AccessDenied, BackendUnavailable
 from workspace_managers.forms import Card, Form
 from workspace_managers.hub.spawner import WorkspaceSpawner
 
@@ -292,7 +292,7 @@ def test_f2_nobody_without_a_workspace_is_left_without_advice() -> None:
     [
         ("future", "Title of next-study : Opens 1 February 2027. From that day you can start it here."),
         ("futures", "None of your workspaces is open yet"),
-        ("expired", f"Your workspace has closed {NO_DATA_LOST}"),
+        ("expired", f"Your workspace has closed {FILES_ARE_KEPT}"),
     ],
 )
 def test_f2_cards_but_none_open_says_when_and_what_to_do(page: str, sentence: str) -> None:
@@ -304,7 +304,7 @@ def test_f2_cards_but_none_open_says_when_and_what_to_do(page: str, sentence: st
 def test_a4_a_notice_says_what_happened_and_starts_nothing(kind: str, form: Form | None) -> None:
     page = render(form, notice=NOTICES[kind], selected="cardio-outcomes")
     assert NOTICES[kind].message in page.text
-    assert page.text.count(NO_DATA_LOST) == 1
+    assert page.text.count(FILES_ARE_KEPT) == 1
     assert page.one("section", role="alert")
     assert page.one("a", href="").text == "Try again"
     assert not page.can_start
@@ -422,7 +422,7 @@ def test_f1_a_description_cannot_pass_for_the_start_button() -> None:
     [
         ({"error_message": AccessDenied("cause").user_message}, AccessDenied("cause").user_message, "Error:"),
         ({"error_message": HOSTILE}, HOSTILE, "<img"),
-        ({"error_message": "HTTP 500: Internal Server Error (x)"}, NO_DATA_LOST, "Error:"),
+        ({"error_message": "HTTP 500: Internal Server Error (x)"}, FILES_ARE_KEPT, "Error:"),
         ({"error_message": "", "html_error_message": "See <b>there</b>"}, "See there", "&lt;b"),
         ({"error_message": None, "error_html_message": "See <b>there</b>"}, "See there", "&lt;b"),
     ],
@@ -480,7 +480,7 @@ def test_f1_progress_page_with_any_choice(options: object) -> None:
 )
 def test_a4_a_failed_start_says_that_nothing_is_lost_and_leads_back(message: str | None) -> None:
     page = hub_page("not_running.html", failed=True, spawn_url="/hub/spawn/carol", failed_message=message)
-    assert page.one("main").text.count(NO_DATA_LOST) == 1
+    assert page.one("main").text.count(FILES_ARE_KEPT) == 1
     assert (message or "Something went wrong") in page.one("div", role="alert").text
     assert page.one("a", id="start", href="/hub/spawn/carol").text == "Back to workspaces"
 
@@ -495,9 +495,9 @@ def test_f2_pages_tell_what_became_of_a_server(name: str) -> None:
 
 def test_a4_an_error_says_once_what_to_do() -> None:
     """What does not help is not asked for beside it."""
-    message = f"This service is not set up right. {NO_DATA_LOST} Trying again does not help."
+    message = f"This service is not set up right. {FILES_ARE_KEPT} Trying again does not help."
     text = hub_page("error.html", status_code=500, status_message="", message=message).one("main").text
-    assert (text.count(NO_DATA_LOST), "Please try again" in text) == (1, False)
+    assert (text.count(FILES_ARE_KEPT), "Please try again" in text) == (1, False)
 
 
 @pytest.mark.parametrize(
@@ -512,7 +512,7 @@ def test_a4_an_error_says_once_what_to_do() -> None:
         (403, "This workspace is not open to you.", "You do not have access", "This workspace is not open to you."),
         (404, None, "This page does not exist", "Error 404"),
         (429, "Active user limit exceeded.", "Too many people", "Active user limit exceeded."),
-        (503, "", "The service is not available right now", NO_DATA_LOST),
+        (503, "", "The service is not available right now", FILES_ARE_KEPT),
         (418, HOSTILE, "Something went wrong", HOSTILE),
     ],
     ids=["403 of the hub", "403", "404", "429", "503", "hostile"],

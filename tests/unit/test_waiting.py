@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from workspace_managers.errors import NO_DATA_LOST, BackendUnavailable, StartFailed
+from workspace_managers.errors import FILES_ARE_KEPT, BackendUnavailable, StartFailed
 from workspace_managers.hub import waiting
 from workspace_managers.hub.waiting import Cause, Waiting, became, trouble, unbound
 
@@ -112,7 +112,7 @@ def test_trouble_of_a_start_in_plain_words(seen: Any, events: list[Any], cause: 
     assert wait.cause is cause
     assert not wait.look(seen, events), "told once"
     assert str(wait.failed(5).user_message) == cause.failed
-    assert NO_DATA_LOST in cause.failed
+    assert FILES_ARE_KEPT in cause.failed
 
 
 @pytest.mark.parametrize(("seen", "events"), NO_TROUBLE)

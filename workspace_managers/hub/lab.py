@@ -1,4 +1,4 @@
-"""What people see in JupyterLab itself: the name of their workspace, and when their access ends (rule E2).
+"""What JupyterLab does for people's workspace: it opens in the folder that is kept, and tells when access ends (E2).
 
 Nothing is asked of the image, and no other object is made: the pod carries a JupyterLab extension in its annotations,
 which Kubernetes mounts as files where JupyterLab looks for extensions. Servers of other kinds do not look there.
@@ -22,6 +22,7 @@ from .. import access
 from ..errors import quote
 from ..forms import title
 from ..models import Workspace
+from ..names import HOME
 from ..pods import NOTEBOOK, plain
 from ..storage import overlap
 from . import outlook
@@ -40,6 +41,7 @@ ANNOTATIONS_LIMIT = 255 * 1024
 
 _SCRIPT = "remoteEntry.js"
 _CODE = (Path(__file__).parent / "labextension" / _SCRIPT).read_text(encoding="utf-8")
+_KEPT = "What is saved in the folder {folder} is kept. Everything else goes when this server stops."
 _LEFT = "{left}"  # where the script puts the time
 
 
@@ -66,12 +68,14 @@ def furnish(pod: Mapping[str, Any], grant: Workspace, zone: tzinfo) -> Furnished
     """
     name = f"workspace-managers-{secrets.token_hex(16)}"
     path = f"{FOLDER}/{name}"
-    files = _files(name, grant, zone)
     furnished = copy.deepcopy(dict(pod))
-    annotations = furnished["metadata"]["annotations"]
-    annotations |= {f"{ANNOTATION}{file}": content for file, content in files.items()}
     spec = furnished["spec"]
     notebook = next(each for each in spec["containers"] if each["name"] == NOTEBOOK)
+    folder = f"{HOME}/{grant.name}"
+    kept = folder if folder in {plain(mount["mountPath"]) for mount in notebook["volumeMounts"]} else None
+    files = _files(name, grant, zone, kept)
+    annotations = furnished["metadata"]["annotations"]
+    annotations |= {f"{ANNOTATION}{file}": content for file, content in files.items()}
     if obstacle := _obstacle(spec, notebook, path, annotations):
         return Furnished(pod, obstacle)
     items = [
@@ -83,7 +87,7 @@ def furnish(pod: Mapping[str, Any], grant: Workspace, zone: tzinfo) -> Furnished
     return Furnished(furnished)
 
 
-def _files(name: str, grant: Workspace, zone: tzinfo) -> dict[str, str]:
+def _files(name: str, grant: Workspace, zone: tzinfo, kept: str | None) -> dict[str, str]:
     build = {"load": _SCRIPT, "extension": "./extension"}
     package = {
         "name": name,
@@ -92,7 +96,8 @@ def _files(name: str, grant: Workspace, zone: tzinfo) -> dict[str, str]:
         "jupyterlab": {"extension": True, "_build": build},
     }
     last_day = access.last_day(grant)
-    told = {
+    told: dict[str, str] = {} if kept is None else {"folder": kept, "kept": _KEPT.format(folder=grant.name)}
+    told |= {
         "title": title(grant),
         "closing": outlook.closing(last_day),
         "warning": outlook.ending(last_day, _LEFT),

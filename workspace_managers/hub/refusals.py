@@ -14,7 +14,7 @@ from kubernetes_asyncio.client.exceptions import ApiException
 from tornado import web
 
 from ..errors import (
-    NO_DATA_LOST,
+    FILES_ARE_KEPT,
     AccessDenied,
     BackendUnavailable,
     ClusterRefused,
@@ -43,15 +43,15 @@ _STATUS: tuple[tuple[type[WorkspaceManagerError], int], ...] = (
 )
 
 TOO_LARGE = (
-    f"This workspace asks for more than the cluster gives to one server. {NO_DATA_LOST} Trying again does not help; "
+    f"This workspace asks for more than the cluster gives to one server. {FILES_ARE_KEPT} Trying again does not help; "
     f"{TELL}."
 )
 SILENT = (
-    f"Your workspace was started, but its server does not answer. {NO_DATA_LOST} Please try again; if it fails again, "
-    f"{TELL} which workspace you chose."
+    f"Your workspace was started, but its server does not answer. {FILES_ARE_KEPT} Please try again; if it fails "
+    f"again, {TELL} which workspace you chose."
 )
 AWAY = (
-    f"The cluster that runs the workspaces does not answer at the moment. {NO_DATA_LOST} Please try again in a few "
+    f"The cluster that runs the workspaces does not answer at the moment. {FILES_ARE_KEPT} Please try again in a few "
     f"minutes; if it goes on, {TELL}."
 )
 

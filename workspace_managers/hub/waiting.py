@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from ..errors import NO_DATA_LOST, StartFailed, WorkspaceManagerError, quote
+from ..errors import FILES_ARE_KEPT, StartFailed, WorkspaceManagerError, quote
 from ..kube.client import ApiError, Kube
 from .outlook import DEADLINE
 
@@ -43,51 +43,51 @@ class Cause:
 ROOM = Cause(
     "room",
     f"Waiting for room: no machine of the cluster can take this workspace at the moment. {_IN_TIME}",
-    f"There is no room left to run this workspace now. {NO_DATA_LOST} Please try again later; if it goes on, {TELL}.",
+    f"There is no room left to run this workspace now. {FILES_ARE_KEPT} Please try again later; if it goes on, {TELL}.",
 )
 STORAGE = Cause(
     "storage",
     f"Waiting for the storage of this workspace, which is not ready yet. {_IN_TIME}",
-    f"The storage of this workspace did not become ready in time. {NO_DATA_LOST} Trying again rarely helps; {TELL} "
+    f"The storage of this workspace did not become ready in time. {FILES_ARE_KEPT} Trying again rarely helps; {TELL} "
     "which workspace you chose.",
 )
 LOADING = Cause(
     "its image",
     "The software of this workspace is being loaded. The first time, that can take some minutes.",
-    f"The software of this workspace was still being loaded when the time for the start was over. {NO_DATA_LOST} "
+    f"The software of this workspace was still being loaded when the time for the start was over. {FILES_ARE_KEPT} "
     f"Please try again, it goes on from there; if it fails again, {TELL}.",
 )
 IMAGE = Cause(
     "its image",
     f"Waiting for the software of this workspace, which could not be loaded so far. The cluster goes on trying. "
     f"{_IN_TIME}",
-    f"The software of this workspace could not be loaded. {NO_DATA_LOST} Trying again rarely helps; {TELL} which "
+    f"The software of this workspace could not be loaded. {FILES_ARE_KEPT} Trying again rarely helps; {TELL} which "
     "workspace you chose.",
 )
 SETUP = Cause(
     "its container",
     f"The cluster cannot run the software of this workspace in the way that it is set up. It goes on trying. "
     f"{_IN_TIME}",
-    f"The cluster cannot run the software of this workspace in the way that it is set up. {NO_DATA_LOST} Trying again "
-    f"rarely helps; {TELL} which workspace you chose.",
+    f"The cluster cannot run the software of this workspace in the way that it is set up. {FILES_ARE_KEPT} Trying "
+    f"again rarely helps; {TELL} which workspace you chose.",
 )
 ENDED = Cause(
     "its server",
     f"The software of this workspace ended as soon as it was started. The cluster goes on trying. {_IN_TIME}",
-    f"The software of this workspace ended as soon as it was started. {NO_DATA_LOST} Trying again rarely helps; "
+    f"The software of this workspace ended as soon as it was started. {FILES_ARE_KEPT} Trying again rarely helps; "
     f"{TELL} which workspace you chose.",
 )
 MEMORY = Cause(
     "its server",
     f"The software of this workspace needs more memory than the workspace has. The cluster goes on trying. {_IN_TIME}",
-    f"The software of this workspace needs more memory than the workspace has. {NO_DATA_LOST} Trying again rarely "
+    f"The software of this workspace needs more memory than the workspace has. {FILES_ARE_KEPT} Trying again rarely "
     f"helps; {TELL} which workspace you chose.",
 )
 NOBODY = Cause(
     "any answer",
     f"The cluster has not said anything about this workspace for two minutes. You can go on waiting; {TELL} which "
     "workspace you chose if nothing happens.",
-    f"The cluster did not say anything about this workspace in time. {NO_DATA_LOST} If it is so again, {TELL} which "
+    f"The cluster did not say anything about this workspace in time. {FILES_ARE_KEPT} If it is so again, {TELL} which "
     "workspace you chose.",
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import NO_DATA_LOST, BackendUnavailable, StorageRefused, quote
+from ..errors import FILES_ARE_KEPT, BackendUnavailable, StorageRefused, quote
 from ..models import Volume, Workspace
 from ..names import DEFAULT_CLAIM_PREFIX, SHARED_CLAIM, SHARED_NAME, WORKSPACE_LABEL, default_claim, label_value
 from ..settings import Settings
@@ -36,7 +36,7 @@ _BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 
 QUOTA = (
     "There is no room left for this workspace's storage. "
-    f"{NO_DATA_LOST} Please tell the people who run this service that the storage quota is used up."
+    f"{FILES_ARE_KEPT} Please tell the people who run this service that the storage quota is used up."
 )
 
 

@@ -1,4 +1,5 @@
-// JupyterLab loads this as it is, and shows the workspace's name and, when it is due, that access ends.
+// JupyterLab loads this as it is. It opens in the workspace's folder, and shows its name and, when it is due, that access
+// ends.
 // It rests on nothing that an image may lack: where something is missing it shows nothing, and the rest goes on.
 (() => {
   const source = document.currentScript && document.currentScript.src;
@@ -6,6 +7,7 @@
   const name = decodeURIComponent(new URL(source).pathname.split("/").at(-2));
   const DUE = [86400, 3600, 600]; // seconds before the end
   const LOOK = 30000; // milliseconds
+  const HOME = "/home/jovyan"; // below which workspaces have their folders
 
   const element = (tag, style, text) => {
     const made = document.createElement(tag);
@@ -31,7 +33,7 @@
     );
     shown.id = "workspace-name";
     shown.dir = "auto";
-    shown.title = `${access.title}\n${access.closing}`;
+    shown.title = [access.title, access.closing, access.kept].filter(Boolean).join("\n");
     if (bar) bar.append(shown);
   };
 
@@ -62,11 +64,24 @@
     return { box, left };
   };
 
-  const begin = async () => {
+  // Where the file browser is when the Lab opens, new files go; they are to be where files are kept. Once in a tab, and not
+  // where the address names a place of its own.
+  const openFolder = (app, folder) => {
+    const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+    const root = (config.serverRoot || HOME).replace(/\/+$/, "");
+    const opened = `${name}/opened`;
+    if (!/\/lab\/?$/.test(location.pathname) || sessionStorage.getItem(opened)) return undefined;
+    sessionStorage.setItem(opened, "1");
+    const path = folder.slice((folder.startsWith(`${root}/`) ? root : HOME).length + 1);
+    return app.commands.execute("filebrowser:go-to-path", { path, dontShowBrowser: true });
+  };
+
+  const begin = async (app) => {
     const answer = await fetch(new URL("access.json", source), { cache: "no-store" });
     const access = await answer.json();
     if (!access.title || !access.warning) return;
     showName(access);
+    if (access.folder) Promise.resolve(access.folder).then((folder) => openFolder(app, folder)).catch(() => {});
     let told = Infinity;
     let shown = null;
     const look = () => {
@@ -89,7 +104,7 @@
     id: "workspace-managers:access",
     autoStart: true,
     activate: (app) => {
-      Promise.resolve(app.restored).then(begin).catch(() => {});
+      Promise.resolve(app.restored).then(() => begin(app)).catch(() => {});
     },
   };
   window._JUPYTERLAB = window._JUPYTERLAB || {};
