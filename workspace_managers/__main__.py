@@ -20,6 +20,8 @@ from typing import Any
 
 from . import registry
 from .errors import ConfigurationError, WorkspaceManagerError, quote
+from .kube.client import Kube
+from .kube.guard import Guard, guard
 from .manager import WorkspaceManager
 from .settings import MANAGER, VARIABLES, Settings, chosen_manager
 from .tasks import in_time, in_words
@@ -192,9 +194,10 @@ def _check(parsed: argparse.Namespace) -> int:
 def _doctor(parsed: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         settings, manager, problems = _loaded()
+        notes: list[str] = []
         if manager is not None:
-            problems += asyncio.run(_asked(manager, parsed.timeout))
-    return _report(parsed, settings, manager, problems)
+            problems += asyncio.run(_asked(manager, parsed.timeout, notes))
+    return _report(parsed, settings, manager, problems, notes)
 
 
 def _demo(parsed: argparse.Namespace) -> int:
@@ -245,18 +248,31 @@ def _loaded() -> tuple[Settings | None, WorkspaceManager | None, list[str]]:
     return settings, manager, problems
 
 
-async def _asked(manager: WorkspaceManager, seconds: float) -> list[str]:
-    """What the plugin's own ``problems`` says, its failures told as problems too."""
+async def _asked(manager: WorkspaceManager, seconds: float, notes: list[str]) -> list[str]:
+    """What the plugin's own ``problems`` says, its failures told as problems too; ``notes`` gets what is no problem."""
     found: list[str] = []
     try:
         done, _ = await _answered(found, "start", manager.start(), seconds)
         if done:
             done, answer = await _answered(found, "problems", manager.problems(), seconds)
             found += _sentences(answer) if done else ()
+            notes.append(await _guarded(manager.context.kube, seconds))
     finally:
         await _answered(found, "close", manager.close(), manager.context.timeouts.close)
         await manager.context.kube.close()
     return found
+
+
+async def _guarded(kube: Kube, seconds: float) -> str:
+    try:
+        on, why = await in_time(guard(kube), seconds)
+    except (WorkspaceManagerError, TimeoutError) as error:
+        on, why = Guard.UNKNOWN, in_words(error)
+    return {
+        Guard.ON: "The API server's guard, image/admission.yaml, is on in this namespace.",
+        Guard.OFF: "The API server's guard, image/admission.yaml, is not on in this namespace; nothing needs it.",
+        Guard.UNKNOWN: f"Whether the API server's guard, image/admission.yaml, is on is not known: {why}",
+    }[on]
 
 
 async def _answered(found: list[str], what: str, answer: Awaitable[object], seconds: float) -> tuple[bool, object]:
@@ -279,7 +295,11 @@ def _sentences(answer: object) -> list[str]:
 
 
 def _report(
-    parsed: argparse.Namespace, settings: Settings | None, manager: WorkspaceManager | None, problems: list[str]
+    parsed: argparse.Namespace,
+    settings: Settings | None,
+    manager: WorkspaceManager | None,
+    problems: list[str],
+    notes: Sequence[str] = (),
 ) -> int:
     registration = registry.find(settings.workspace_manager) if settings and manager is not None else None
     if parsed.json:
@@ -296,6 +316,7 @@ def _report(
             {
                 "ok": not problems,
                 "problems": problems,
+                "notes": notes,
                 "workspace_manager": shown,
                 "settings": settings.as_environ() if settings else None,
             }
@@ -306,6 +327,8 @@ def _report(
     elif settings and registration:
         _print_lines([f"No problem: the hub would start with {registration.name} of {registration.source}."])
         _print_lines(_table([("", name, value) for name, value in settings.as_environ().items()]))
+    if not parsed.json:
+        _print_lines(notes)
     return 1 if problems else 0
 
 

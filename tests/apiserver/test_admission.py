@@ -28,6 +28,8 @@ from tests.apiserver.admission import (
 from tests.apiserver.cluster import Object, RealCluster, until
 from workspace_managers import Kube, Settings
 from workspace_managers.kube.claims import OWNER_ANNOTATION, OWNER_UID_ANNOTATION, ensure_claims
+from workspace_managers.kube.guard import Guard as Guarded
+from workspace_managers.kube.guard import guard as is_guarded
 from workspace_managers.names import SHARED_CLAIM, default_claim
 from workspace_managers.pods import rebuild
 
@@ -354,3 +356,26 @@ async def held(  # noqa: PLR0917 - the columns of a row
         assert ": 422 " in refused
         assert f"ValidatingAdmissionPolicy '{policy}'" in refused
         assert said in refused
+
+
+@pytest.mark.parametrize(("namespace", "expected"), [(GUARDED, Guarded.ON), (EMPTY, Guarded.ON), (OTHER, Guarded.OFF)])
+async def test_doctor_tells_where_it_is_on(guard: Guard, namespace: str, expected: Guarded) -> None:
+    """With the rights of the hub, and without making anything."""
+    core = f"/api/v1/namespaces/{namespace}/pods"
+    before = (await guard.cluster.call("GET", core))["items"]
+    kube = Kube(namespace, guard.cluster.kubeconfig(token=guard.tokens["hub", namespace]))
+    try:
+        assert await is_guarded(kube) == (expected, "")
+    finally:
+        await kube.close()
+    assert (await guard.cluster.call("GET", core))["items"] == before
+
+
+async def test_doctor_knows_nothing_where_it_may_not_ask(guard: Guard) -> None:
+    token = await guard.cluster.service_account_token("nobody", [], namespace=GUARDED)
+    kube = Kube(GUARDED, guard.cluster.kubeconfig(token=token))
+    try:
+        on, why = await is_guarded(kube)
+    finally:
+        await kube.close()
+    assert (on, "403 Forbidden" in why) == (Guarded.UNKNOWN, True), why

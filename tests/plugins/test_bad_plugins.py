@@ -170,7 +170,7 @@ async def test_doctor_tells_what_the_plugin_does_wrong(rude: Any, mood: str, exp
     """In a sentence each, and it ends."""
     rude.mood = mood
     async with asyncio.timeout(20):
-        (told,) = await _asked(rude, HANGS)
+        (told,) = await _asked(rude, HANGS, [])
     assert told.startswith(expected)
 
 

@@ -235,6 +235,7 @@ def test_doctor_tells_what_the_plugin_says_in_bounded_time(
     assert main(["doctor", "--json", "--timeout", "0.1"]) == (1 if problems else 0)
     document = json.loads(capsys.readouterr().out)
     assert document["problems"] == problems
+    assert not document["notes"] or "guard, image/admission.yaml, is on is not known" in document["notes"][0]
     assert document["workspace_manager"]["name"] == chosen
     assert len(sys.modules["wm_odd"].closed) == 1
 
