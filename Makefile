@@ -158,13 +158,17 @@ faults: apiserver $(VENV)/.test-installed ## Starts while everything fails (STAR
 
 .PHONY: test-faults
 test-faults: apiserver $(VENV)/.test-installed ## 500 starts while everything fails, and what finds the mistakes of such a run
-	$(timed) $(VENV)/bin/python -m pytest tests/faults tests/sessions
+	$(timed) $(VENV)/bin/python -m pytest tests/faults tests/sessions tests/soak
 	@$(MAKE) --no-print-directory faults STARTS=500
 	@$(MAKE) --no-print-directory faults-sessions STARTS=300
 
 .PHONY: faults-sessions
 faults-sessions: apiserver $(VENV)/.test-installed ## Servers that run while everything fails (STARTS=10000, SEED=)
 	$(timed) $(VENV)/bin/python -m tests.sessions --starts $(STARTS) $(addprefix --seed ,$(SEED))
+
+.PHONY: soak
+soak: apiserver $(VENV)/.test-installed ## A hub on which people come and go for long, for docs/benchmarks (MINUTES=60)
+	@$(VENV)/bin/python -m tests.soak --output docs/benchmarks $(addprefix --minutes ,$(MINUTES))
 
 .PHONY: bench-sessions
 bench-sessions: apiserver $(VENV)/.test-installed ## How soon an access that ends is noticed (SERVERS=1000: one size)

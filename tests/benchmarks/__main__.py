@@ -68,7 +68,7 @@ def write(results: list[dict[str, Any]], folder: Path) -> str:
     kept = sorted(
         (json.loads(path.read_text()) for path in folder.glob("[0-9]*.json")), key=lambda each: each["bindings"]
     )
-    (folder / "form.svg").write_text(report.plot(kept))
+    (folder / "form.svg").write_text(report.form_plot(kept))
     (folder / "table.md").write_text(report.table(kept))
     return report.table(results)
 

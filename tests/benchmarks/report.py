@@ -6,11 +6,12 @@ many times as fast ours is; but for starts it is ours divided by the bare spawne
 
 from __future__ import annotations
 
-import math
 import random
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from tests.benchmarks.plot import Axis, Line, plot
 
 Result = Mapping[str, Any]
 
@@ -220,41 +221,16 @@ def _revoked(result: Result, what: str) -> float:
     return float(result["revocation"][f"{what}_seconds"] * 1000)
 
 
-def plot(results: Sequence[Result]) -> str:
-    """Both axes in powers of ten, as SVG: the bindings, and the seconds of one warm form and of 500 at once."""
-    width, height, left, top = 640, 400, 60, 30
-    decades_x, decades_y = (2, 6), (-5, 3)
-
-    def x(bindings: float) -> float:
-        return left + (math.log10(bindings) - decades_x[0]) / (decades_x[1] - decades_x[0]) * (width - left - 150)
-
-    def y(seconds: float) -> float:
-        return top + (decades_y[1] - math.log10(seconds)) / (decades_y[1] - decades_y[0]) * (height - top - 50)
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" '
-        'font-size="12">',
-        "<title>Seconds for one form and for 500 at once, by the number of bindings</title>",
-        f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="{left}" y="18">seconds</text>',
-        f'<text x="{x(10**4):.0f}" y="{height - 12}" text-anchor="middle">bindings</text>',
-    ]
-    for power in range(decades_y[0], decades_y[1] + 1):
-        at = y(10.0**power)
-        parts.append(f'<path d="M{x(100):.0f} {at:.0f}H{x(10**6):.0f}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 6}" y="{at + 4:.0f}" text-anchor="end">{10.0**power:g}</text>')
-    for power in range(decades_x[0], decades_x[1] + 1):
-        parts.append(f'<text x="{x(10**power):.0f}" y="{height - 32}" text-anchor="middle">{10**power:,}</text>')
+def form_plot(results: Sequence[Result]) -> str:
+    """By the bindings, the seconds of one warm form and of 500 at once."""
+    lines = []
     for who, colour in _COLOURS.items():
-        one = [result["warm"][who]["median_seconds"] for result in results]
-        crowd = [_largest(result)[who]["seconds"] for result in results]
-        for what, dash, seconds in (("one form", "", one), ("500 at once", "6 4", crowd)):
-            places = [(x(result["bindings"]), y(took)) for result, took in zip(results, seconds, strict=True)]
-            line = " ".join(f"{across:.1f},{down:.1f}" for across, down in places)
-            parts.append(
-                f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dash}"/>'
-            )
-            parts += [f'<circle cx="{across:.1f}" cy="{down:.1f}" r="3.5" fill="{colour}"/>' for across, down in places]
-            across, down = places[-1]
-            parts.append(f'<text x="{across + 8:.1f}" y="{down + 4:.1f}" fill="{colour}">{who}, {what}</text>')
-    return "\n".join([*parts, "</svg>", ""])
+        one = [(result["bindings"], result["warm"][who]["median_seconds"]) for result in results]
+        crowd = [(result["bindings"], _largest(result)[who]["seconds"]) for result in results]
+        lines += [Line(f"{who}, one form", colour, one), Line(f"{who}, 500 at once", colour, crowd, dashed=True)]
+    return plot(
+        "Seconds for one form and for 500 at once, by the number of bindings",
+        Axis("bindings", [10**power for power in range(2, 7)], powers=True),
+        Axis("seconds", [10.0**power for power in range(-5, 4)], powers=True),
+        lines,
+    )

@@ -21,6 +21,7 @@ from typing import Any
 from tests.apiserver.cluster import RealCluster
 from tests.benchmarks.measure import Heartbeat
 from tests.benchmarks.measure import Server as ApiServer
+from tests.benchmarks.plot import Axis, Line, plot
 from tests.sessions.servers import Backend, Hub, side_by_side
 from workspace_managers.decisions import AUDIT
 
@@ -119,6 +120,24 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def revocation_plot(results: Sequence[Result]) -> str:
+    """By the servers that run, the seconds from a revocation until the pod is gone, and those of a review of all."""
+
+    def by_servers(part: str, what: str) -> list[tuple[float, float]]:
+        return [(each["servers"], max(each[part][what], 0.001)) for each in results]
+
+    return plot(
+        "Seconds from a revocation until the pod is gone, and for a review of all, by the servers that run",
+        Axis("servers", [10**power for power in range(1, 5)], powers=True),
+        Axis("seconds", [10.0**power for power in range(-3, 3)], powers=True),
+        [
+            Line("gone, median", "#0b6e4f", by_servers("one_by_one", "median")),
+            Line("gone, 99 of 100", "#0b6e4f", by_servers("one_by_one", "p99"), dashed=True),
+            Line("review of all", "#b3401f", by_servers("review", "seconds")),
+        ],
+    )
+
+
 def main() -> None:
     """Measure each size, and write what came out."""
     parser = argparse.ArgumentParser(prog="python -m tests.sessions.bench", description=(__doc__ or "").splitlines()[0])
@@ -130,6 +149,8 @@ def main() -> None:
     results = [asyncio.run(measure(size)) for size in asked.servers]
     (asked.output / "sessions.json").write_text(json.dumps(results, indent=2) + "\n")
     (asked.output / "sessions.md").write_text(table(results))
+    if len(results) > 1:
+        (asked.output / "sessions.svg").write_text(revocation_plot(results))
     _say(table(results))
 
 

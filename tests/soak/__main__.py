@@ -1,0 +1,248 @@
+"""``python -m tests.soak --minutes 60``: people come and go, and a hub stays as it is; ends with 1 if it did not.
+
+A real hub on a real API server, its servers small processes. The manager's clock goes twenty times as fast, and past
+midnight in the middle of the run, when some people's access ends. What is looked at is the hub's process alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import random
+import re
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import asdict
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from tests.apiserver.cluster import RealCluster
+from tests.apiserver.demo import prepared
+from tests.e2e.conftest import IMAGES
+from tests.soak.judge import Sample, grown, resource_plot, table
+from workspace_managers.devcluster import demo as demo_module
+from workspace_managers.devcluster.demo import Demo
+from workspace_managers.kube.client import ApiError, Kube
+
+SPEED = 20.0
+WORKSPACES = 20
+STAY_SECONDS = (120.0, 600.0)
+"""Of the run's own time; twenty times as long by the manager's clock."""
+LAST_DAY_EVERY = 10
+"""One person in so many has access until the midnight in the run."""
+LOOK_SECONDS = 20.0
+"""How often somebody looks at the page of their server."""
+SAMPLE_SECONDS = 5.0
+GROUP = "xlscsde.nhs.uk"
+# What the hub's config has after ours: the clock, and what only the process itself knows.
+LATER = """
+import asyncio, datetime, json, pathlib, time
+
+async def tell():
+    while True:
+        pathlib.Path(TOLD).write_text(json.dumps({"tasks": len(asyncio.all_tasks())}))
+        await asyncio.sleep(1)
+
+service = c.JupyterHub.spawner_class.workspace_service
+began, first = time.time(), datetime.datetime.fromisoformat(FIRST)
+def clock():
+    return first + datetime.timedelta(seconds=(time.time() - began) * SPEED)
+
+object.__setattr__(service.manager.context, "clock", clock)
+service.run(tell())
+"""
+
+
+class Crowd:
+    """People who come, start their workspace, stay and go.
+
+    Args:
+        demo: Where.
+        http: A client for the hub's REST API.
+    """
+
+    def __init__(self, demo: Demo, http: aiohttp.ClientSession) -> None:
+        self._demo = demo
+        self._http = http
+        self.did: Counter[str] = Counter()
+        self.running = 0
+
+    async def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """The hub's REST API, as an administrator."""
+        headers = {"Authorization": f"token {self._demo.hub_api_token}"}
+        url = f"{self._demo.url}/hub/api{path}"
+        async with self._http.request(method, url, json=body, headers=headers) as answer:
+            text = await answer.text()
+            return answer.status, json.loads(text) if text.startswith(("{", "[")) else text
+
+    async def person(self, name: str, workspace: str) -> None:
+        """One of them, until cancelled."""
+        await asyncio.sleep(random.uniform(0, STAY_SECONDS[1]))  # noqa: S311 - no secret
+        while True:
+            try:
+                await self._visit(name, workspace)
+            except (aiohttp.ClientError, TimeoutError) as error:
+                self.did[f"failed: {type(error).__name__}"] += 1
+            await asyncio.sleep(random.uniform(*STAY_SECONDS))  # noqa: S311
+
+    async def _visit(self, name: str, workspace: str) -> None:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+            await self._sign_in(browser, name)
+            form = await self._page(browser, "/hub/spawn")
+            self.did["forms"] += 1
+            if f'value="{workspace}"' not in form:
+                self.did["forms without it"] += 1
+                return
+            status, _ = await self.call("POST", f"/users/{name}/server", {"profile": workspace})
+            if status == 202:
+                status = 201 if await self._server(name, 60) else 0
+            self.did[f"starts {status}"] += 1
+            if status != 201:
+                return
+            self.running += 1
+            try:
+                leaves = monotonic() + random.uniform(*STAY_SECONDS)  # noqa: S311
+                while monotonic() < leaves:
+                    await asyncio.sleep(LOOK_SECONDS)
+                    await self._page(browser, "/hub/home")
+                    if not await self._server(name, 0):
+                        self.did["stopped by the hub"] += 1
+                        return
+                await self.call("DELETE", f"/users/{name}/server")
+                self.did["stops"] += 1
+            finally:
+                self.running -= 1
+
+    async def _sign_in(self, browser: aiohttp.ClientSession, name: str) -> None:
+        await self._page(browser, "/hub/login")
+        cookies = browser.cookie_jar.filter_cookies(URL(f"{self._demo.url}/hub/"))
+        fields = {"username": name, "password": "x", "_xsrf": cookies["_xsrf"].value}
+        async with browser.post(f"{self._demo.url}/hub/login", data=fields, allow_redirects=False) as answer:
+            self.did[f"sign-ins {answer.status}"] += 1
+
+    async def _page(self, browser: aiohttp.ClientSession, path: str) -> str:
+        async with browser.get(f"{self._demo.url}{path}") as answer:
+            return await answer.text()
+
+    async def _server(self, name: str, seconds: float) -> bool:
+        """Whether it is ready, within so many seconds."""
+        until = monotonic() + seconds
+        while True:
+            _, user = await self.call("GET", f"/users/{name}")
+            server = (user.get("servers") or {}).get("") or {}
+            if server.get("ready") or monotonic() >= until:
+                return bool(server.get("ready"))
+            await asyncio.sleep(1)
+
+
+async def resources(demo: Demo, people: dict[str, str], midnight: date) -> None:
+    """The workspaces and the bindings; of some people, the last day is the one before midnight."""
+    kube = Kube(demo.namespace, demo.kubeconfig_path)
+    try:
+        for workspace in sorted(set(people.values())):
+            jupyter = {"image": "example/notebook:1.0"}
+            validity = {"availableFrom": "2020-01-01", "expires": "2090-01-01"}
+            spec = {"displayName": workspace, "validity": validity, "description": "", "jupyterWorkspace": jupyter}
+            await _make(kube, "AnalyticsWorkspace", workspace, spec)
+        for number, (name, workspace) in enumerate(people.items()):
+            expires = "2090-01-01" if number % LAST_DAY_EVERY else str(midnight)
+            spec = {"username": name, "workspace": workspace, "expires": expires}
+            await _make(kube, "AnalyticsWorkspaceBinding", name, spec)
+    finally:
+        await kube.close()
+
+
+async def _make(kube: Kube, kind: str, name: str, spec: dict[str, Any]) -> None:
+    body = {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+    try:
+        await kube.create(f"/apis/{GROUP}/v1/namespaces/{kube.namespace}/{kind.lower()}s", body)
+    except ApiError as error:
+        if error.status != 409:
+            raise
+
+
+def sample(demo: Demo, told: Path, running: int, seconds: float) -> Sample:
+    """What the hub's process has now."""
+    assert demo._hub is not None
+    process = Path("/proc") / str(demo._hub.pid)
+    status = (process / "status").read_text()
+    resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])  # type: ignore[index]
+    files = [str(each.readlink()) for each in (process / "fd").iterdir() if each.is_symlink()]
+    return Sample(
+        seconds=seconds,
+        running=running,
+        memory=resident * 1024,
+        files=len(files),
+        sockets=sum(each.startswith("socket:") for each in files),
+        tasks=json.loads(told.read_text())["tasks"] if told.exists() else 0,
+        log=demo.hub_log.stat().st_size,
+    )
+
+
+async def soak(minutes: float, count: int) -> tuple[list[Sample], Counter[str]]:
+    """Run it.
+
+    Args:
+        minutes: How long.
+        count: How many people.
+    """
+    midnight = date.today() + timedelta(days=2)
+    first = datetime.combine(midnight, datetime.min.time(), UTC) - timedelta(minutes=minutes / 2 * SPEED)
+    people = {f"person-{number:03}": f"study-{number % WORKSPACES:02}" for number in range(count)}
+    samples: list[Sample] = []
+    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+        folder = Path(name)
+        told = folder / "told"
+        later = folder / "zz_later.py"
+        later.write_text(f"TOLD, FIRST, SPEED = {str(told)!r}, {first.isoformat()!r}, {SPEED}\n" + LATER)
+        ours = demo_module.hub_config_files()
+        demo_module.hub_config_files = lambda: [*ours, later]
+        async with RealCluster() as cluster:
+            there = await prepared(cluster, folder)
+            async with (
+                Demo(folder / "state", 0, cluster=there, images=IMAGES, say=lambda _line: None) as demo,
+                aiohttp.ClientSession() as http,
+            ):
+                await resources(demo, people, midnight)
+                crowd = Crowd(demo, http)
+                for person in people:
+                    await crowd.call("POST", f"/users/{person}")
+                visits = [asyncio.create_task(crowd.person(*each)) for each in people.items()]
+                began = monotonic()
+                while (seconds := monotonic() - began) < minutes * 60:
+                    samples.append(sample(demo, told, crowd.running, seconds))
+                    await asyncio.sleep(SAMPLE_SECONDS)
+                for visit in visits:
+                    visit.cancel()
+                await asyncio.wait(visits)
+        demo_module.hub_config_files = lambda: ours
+    return samples, crowd.did
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--people", type=int, default=500)
+    parser.add_argument("--output", type=Path, help="a folder for soak.md and soak.json")
+    parsed = parser.parse_args()
+    logging.getLogger().setLevel(logging.ERROR)
+    samples, did = asyncio.run(soak(parsed.minutes, parsed.people))
+    text = table(samples, did, speed=SPEED)
+    sys.stdout.write(text)
+    if parsed.output is not None:
+        (parsed.output / "soak.md").write_text(text)
+        (parsed.output / "soak.svg").write_text(resource_plot(samples))
+        (parsed.output / "soak.json").write_text(json.dumps([asdict(each) for each in samples]))
+    return 1 if grown(samples) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
