@@ -81,6 +81,17 @@ class Installed:
         pod = await self.hub_pod()
         await self.kube.request("DELETE", f"{self.pods}/{pod['metadata']['name']}")
 
+    async def upgrade_hub(self, values: release.Values) -> None:
+        """Give the hub's Deployment the pod of another release, and wait until that one runs."""
+        before = (await self.hub_pod())["metadata"]["uid"]
+        path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/hub"
+        await self.kube.merge_patch(path, {"spec": {"template": release.hub_pod(values)}})
+
+        async def another() -> bool:
+            return bool((await self.hub_pod())["metadata"]["uid"] != before)
+
+        await until(another)
+
     async def run(self, *command: str) -> tuple[int, str]:
         """Run a command in the hub's pod, as `kubectl exec` does: its exit code, and what it said."""
         pod = await self.hub_pod()

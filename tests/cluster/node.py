@@ -407,7 +407,7 @@ class NodeCluster(RealCluster):
     async def apply(self, document: Object) -> Any:
         """Make an object; one without a namespace of its own is made in the cluster's."""
         group, kind = document["apiVersion"], document["kind"]
-        plural = kind.lower() + ("es" if kind.endswith("s") else "s")
+        plural = kind.lower().removesuffix("y") + {"s": "es", "y": "ies"}.get(kind[-1], "s")
         root = f"/apis/{group}" if "/" in group else f"/api/{group}"
         if kind not in _OF_NO_NAMESPACE:
             root += f"/namespaces/{document['metadata'].get('namespace', self.namespace)}"

@@ -104,7 +104,8 @@ async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[RealCluster |
         return
     try:
         if request.config.getoption("--api") == "cluster":
-            async with servers.cluster_of_tests(getattr(request.module, "RELEASE", None)) as whole:
+            releases = (getattr(request.module, name, None) for name in ("RELEASE", "EARLIER"))
+            async with servers.cluster_of_tests(*releases) as whole:
                 yield whole
             return
         async with cluster_of_tests() as cluster:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -18,6 +19,7 @@ from tests.e2e.conftest import SHOTS, Hub, Person
 from tests.e2e.test_story import start
 from tests.image.release import chart_values, hub_pod, merged
 from tests.image.store import ROOT
+from tests.stacks import STACKS, current
 
 pytestmark = pytest.mark.timeout(900)  # the first one may have to build four images
 
@@ -33,6 +35,8 @@ RELEASE = chart_values(
         }
     }
 )
+# The release that was there first, with the hub of the oldest chart.
+EARLIER = merged(RELEASE, {"hub": {"image": {"tag": "before"}}})
 NOTE = {"type": "file", "format": "text", "content": "found something"}
 Make = Callable[..., Awaitable[Person]]
 
@@ -41,10 +45,34 @@ Make = Callable[..., Awaitable[Person]]
 async def demo(cluster: NodeCluster, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Installed]:
     """In place of a demo."""
     kubeconfig = tmp_path_factory.mktemp("release") / "kubeconfig"
-    async with installed(cluster, RELEASE, kubeconfig=kubeconfig, hub_api_token=TOKEN) as release:
+    async with installed(cluster, EARLIER, kubeconfig=kubeconfig, hub_api_token=TOKEN) as release:
         yield release
         SHOTS.mkdir(parents=True, exist_ok=True)
         (SHOTS / "test_release.log").write_text(await release.said())
+
+
+async def test_hub_is_upgraded_while_a_server_runs(person: Make, hub: Hub, demo: Installed) -> None:
+    """S2, E5: from the oldest chart's hub to the newest's, whose database is upgraded, and which knows the server."""
+    assert (await hub.call("GET", "/"))[1] == {"version": STACKS[0].hub}
+    await hub.grant("alice", "heart", displayName="Study of the heart")
+    alice = await person("alice")
+    await start(alice, "heart")
+    status, answer = await alice.contents("heart/before.txt", "PUT", NOTE)
+    assert status == 201, answer
+    server = (await hub.pods())["jupyter-alice"]
+
+    await demo.upgrade_hub(RELEASE)
+    assert (await hub.call("GET", "/"))[1] == {"version": current().hub}
+    assert (await hub.pods())["jupyter-alice"]["metadata"]["uid"] == server["metadata"]["uid"]
+    status, known = await hub.call("GET", "/users/alice")
+    assert (status, [each["ready"] for each in known["servers"].values()]) == (200, [True])
+    status, answer = await alice.contents("heart/before.txt")
+    assert (status, answer["content"]) == (200, NOTE["content"])
+    await alice.page.goto(f"{demo.url}/hub/home")
+    await expect(alice.page.locator("#wm-closing")).to_be_visible()  # reviewed by the new one
+    await hub.revoke("alice", "heart")
+    await hub.wait("alice", lambda server: not server)
+    assert "jupyter-alice" not in await hub.pods()
 
 
 async def test_files_outlive_the_server_and_the_server_the_hub(person: Make, hub: Hub, demo: Installed) -> None:
@@ -81,8 +109,45 @@ async def test_files_outlive_the_server_and_the_server_the_hub(person: Make, hub
     assert "jupyter-alice" not in await hub.pods()
 
 
-async def test_server_has_what_the_chart_gives_it(hub: Hub, person: Make) -> None:
-    """Where it may run, and what its node runs first: the manager keeps what the chart's values say of every server."""
+async def test_two_people_work_in_one_workspace_and_one_in_two(hub: Hub, person: Make) -> None:
+    """S1, S2: a claim that many may write is one folder for everybody who has the workspace, and for nobody else."""
+    people = [await person(name) for name in ("alice", "bob")]
+    for someone in people:
+        await hub.grant(someone.name, "joint")
+        await start(someone, "joint")
+    alice, bob = people
+    pods = await hub.pods()
+    assert [claims_of(pods[f"jupyter-{each.name}"]) for each in people] == [{"jupyter-joint", "jupyter-shared"}] * 2
+    for writer, reader in ((alice, bob), (bob, alice)):
+        status, answer = await writer.contents(f"joint/{writer.name}.txt", "PUT", NOTE)
+        assert status == 201, answer
+        status, answer = await reader.contents(f"joint/{writer.name}.txt")
+        assert (status, answer["content"]) == (200, NOTE["content"])
+
+    await hub.grant("bob", "apart")
+    await hub.stop("bob")
+    await start(bob, "apart")
+    assert await bob.folders() == {"apart", "shared"}
+    assert (await bob.contents("joint/alice.txt"))[0] == 404
+    assert (await alice.contents("joint/bob.txt"))[0] == 200, "and alice works on"
+    for someone in people:
+        await hub.stop(someone.name)
+
+
+def claims_of(pod: Mapping[str, Any]) -> set[str]:
+    return {
+        each["persistentVolumeClaim"]["claimName"] for each in pod["spec"]["volumes"] if "persistentVolumeClaim" in each
+    }
+
+
+async def test_server_has_what_the_chart_gives_it(hub: Hub, person: Make, cluster: NodeCluster) -> None:
+    """Where it may run, and what its node runs first: the manager keeps what the chart's values say of every server.
+
+    In a namespace that denies what no policy allows, its label lets it speak to the hub. That this is enforced is not
+    seen: the cluster has no network plugin.
+    """
+    deny = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "deny"}}
+    await cluster.apply(deny | {"spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}})
     await hub.grant("bob", "lungs")
     bob = await person("bob")
     await start(bob, "lungs")
