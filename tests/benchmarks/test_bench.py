@@ -20,9 +20,9 @@ async def test_small_run_is_whole(tmp_path: Path) -> None:
     warm, start = result["warm"], result["start"]
     assert (warm["ours"]["requests"], warm["reference"]["requests"]) == (0, 5)
     assert (start["requests"], start["round_trips"]) == (4, 2)
-    # A watch of each collection, which begins with its list, and the list that it is compared with; where something
-    # else was written meanwhile, a second watch.
-    assert 4 <= result["cold"]["ours"]["requests"] <= 6
+    # A watch of each collection, which begins with its list. Then the list that it is compared with, and where
+    # something else was written meanwhile a second watch; a form need not wait for these.
+    assert 2 <= result["cold"]["ours"]["requests"] <= 6
     for who, requests in (("ours", 0), ("reference", 50)):
         crowd = result["crowds"]["10"][who]
         assert (crowd["requests"], crowd["failed"]) == (requests, 0)

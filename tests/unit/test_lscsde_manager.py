@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -488,9 +487,8 @@ async def test_form_while_nothing_answers_takes_bounded_time(world: World) -> No
 
     world.kube.timeouts = replace(SHORT, request=0.5)
     await fall_behind(world, named=one_hangs)
-    began = monotonic()
-    assert [card.slug for card in (await world.manager.build_form(ALICE)).cards] == ["cardio"]
-    assert monotonic() - began < 10
+    async with asyncio.timeout(20):
+        assert [card.slug for card in (await world.manager.build_form(ALICE)).cards] == ["cardio"]
 
 
 async def test_crowd_behind_a_cache_reads_what_it_shares_once(world: World) -> None:
