@@ -65,7 +65,7 @@ E2E := $(STACKS:%=test-e2e-%)
 IMAGES := $(CHARTS:%=image-test-%)
 
 .PHONY: test
-test: system apiserver $(INSTALLED) ## Everything, on all stacks (needs Go, or KUBEBUILDER_ASSETS)
+test: system $(INSTALLED) ## Everything, on all stacks (needs Go, or KUBEBUILDER_ASSETS)
 	@$(MAKE) test-cluster BESIDE='test-unit test-wheel test-legacy test-apiserver test-contract test-contract-server test-plugins'
 	@$(MAKE) --jobs 2 --output-sync=target API=server $(E2E) image-test
 	@$(MAKE) test-faults test-bench
