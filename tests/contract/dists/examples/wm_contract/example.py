@@ -157,7 +157,11 @@ class WatchingManager(ExampleManager):
     """Keeps each form until the API server tells that the backend has changed, or the watch of it breaks."""
 
     capabilities = frozenset({TELLS_CHANGES})
-    silence = 1.0
+
+    @property
+    def silence(self) -> float:
+        """Seconds without a word after which the watch counts as broken."""
+        return self.context.timeouts.silence
 
     def path(self) -> str:
         """Where it is told so."""
