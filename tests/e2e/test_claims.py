@@ -40,7 +40,7 @@ class Provider(DummyAuthenticator):
 c.JupyterHub.authenticator_class = Provider
 c.Provider.enable_auth_state = True
 c.Provider.auth_refresh_age = 1
-c.CryptKeeper.keys = ["0" * 64]
+c.CryptKeeper.keys = ["0" * 64, "1" * 64]  # one of them going out of use
 """
 )
 

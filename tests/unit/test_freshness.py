@@ -10,7 +10,8 @@ from math import inf
 from typing import Any
 
 import pytest
-from jupyterhub import orm
+from jupyterhub import crypto, orm
+from jupyterhub import user as hub_user
 
 from workspace_managers import Settings
 from workspace_managers.hub import freshness, identity
@@ -124,6 +125,70 @@ async def test_moment_goes_with_its_user(alice: Alice) -> None:
     alice.db.delete(alice.orm_user)
     alice.db.commit()
     assert alice.db.query(Told).all() == []
+
+
+@pytest.fixture
+def keys() -> Iterator[Any]:
+    """As many keys for the hub's auth states."""
+
+    def made(count: int) -> None:
+        crypto.CryptKeeper.clear_instance()
+        crypto.CryptKeeper.instance(keys=[bytes([number]) * 32 for number in range(count)])
+
+    yield made
+    crypto.CryptKeeper.clear_instance()
+
+
+def stored(db: Any) -> Any:
+    """A user as the hub itself has them, with encryption and all."""
+    alice = orm.User(name="alice")
+    db.add(alice)
+    db.commit()
+    return hub_user.User(alice, {"authenticator": Provider()})
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_reading_is_no_news(db: Any, keys: Any, count: int) -> None:
+    """With two keys, one of them going out of use, the hub stores an auth state anew at each reading."""
+    keys(count)
+    told: list[str] = []
+    freshness.listen(told.append)
+    user = stored(db)
+    await user.save_auth_state({"user": {"groups": ["cardio"]}})
+    assert told == ["alice"]
+    Alice.grow_old(user, HOUR)
+    before = user.orm_user.encrypted_auth_state
+    assert await claims(user) == {"groups": ("cardio",)}
+    assert (user.orm_user.encrypted_auth_state != before) is (count == 2)
+    assert age(user) >= HOUR
+    assert told == ["alice"], "else a review would bring the next one about"
+
+
+async def test_authenticator_that_says_nothing_leaves_nothing_unknown(
+    db: Any, keys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many keep nothing, and the chart's values have it kept: whoever signed in has no claims, and that is certain."""
+    keys(1)
+    kept = True
+    monkeypatch.setattr(freshness, "_is_kept", lambda: kept)
+    user = stored(db)
+    assert await claims(user) is None, "nobody has signed in since it is kept"
+    await user.save_auth_state(None)
+    assert await claims(user) == {}
+    Alice.grow_old(user, 100 * HOUR)
+    assert await claims(user) == {}
+    kept = False
+    await user.save_auth_state(None)
+    assert await claims(user) is None, "what was said meanwhile is not known"
+
+
+async def test_auth_state_that_cannot_be_read_is_unknown(db: Any, keys: Any) -> None:
+    keys(1)
+    user = stored(db)
+    await user.save_auth_state({"user": {"groups": ["cardio"]}})
+    crypto.CryptKeeper.clear_instance()
+    crypto.CryptKeeper.instance(keys=[b"x" * 32])
+    assert await claims(user) is None
 
 
 async def test_refresh_asks_once_the_hub_would_and_keeps_the_answer(alice: Alice, refresher: Refresher) -> None:

@@ -629,7 +629,8 @@ async def with_auth_state(spawner: Any, auth_state: Any, key: str | None = None)
     spawner.user.authenticator = SimpleNamespace(enable_auth_state=True, user_auth_state_key=key)
     spawner.user.get_auth_state = get_auth_state
     told = SimpleNamespace(at=datetime.now(UTC).replace(tzinfo=None))
-    spawner.user.orm_user, spawner.user.db = SimpleNamespace(id=1), SimpleNamespace(get=lambda *_: told)
+    spawner.user.orm_user = SimpleNamespace(id=1, encrypted_auth_state=b"something")
+    spawner.user.db = SimpleNamespace(get=lambda *_: told)
 
 
 @pytest.mark.parametrize("state", [None, RuntimeError("no key")], ids=["lost", "unreadable"])

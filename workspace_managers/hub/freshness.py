@@ -7,8 +7,10 @@ database, which the hub makes when it starts, as it makes its own; it goes with 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from math import inf
 from time import monotonic
@@ -17,6 +19,8 @@ from typing import Any
 import sqlalchemy
 import sqlalchemy.event
 from jupyterhub import orm
+from jupyterhub import user as hub_user
+from traitlets.config import Application
 
 from ..errors import quote
 from ..loglimit import LogLimit
@@ -42,11 +46,53 @@ def _now() -> datetime:
     return datetime.now(UTC).replace(tzinfo=None)
 
 
+_reading: ContextVar[bool] = ContextVar("reading", default=False)
+
+
+def _marked(read: Callable[[Any], Awaitable[Any]]) -> Callable[[Any], Awaitable[Any]]:
+    @functools.wraps(read)
+    async def get_auth_state(user: Any) -> Any:
+        before = _reading.set(True)
+        try:
+            return await read(user)
+        finally:
+            _reading.reset(before)
+
+    return get_auth_state
+
+
+# With more than one key, each time that the hub reads an auth state it stores it again, which is no news.
+hub_user.User.get_auth_state = _marked(hub_user.User.get_auth_state)
+
+
 @sqlalchemy.event.listens_for(orm.User.encrypted_auth_state, "set")
-def _note(user: Any, *_: object) -> None:
+def _note(user: Any, value: object, *_: object) -> None:
     session = sqlalchemy.orm.object_session(user)
-    if session is not None and user.id is not None:  # else a user whom the hub has not stored yet
+    if _reading.get() or session is None or user.id is None:  # a user whom the hub has not stored yet
+        return
+    if value is not None or _is_kept():
         session.merge(Told(user_id=user.id, at=_now()))
+    elif (told := session.get(Told, user.id)) is not None:
+        session.delete(told)
+
+
+def _is_kept() -> bool:
+    """Whether the hub keeps what its authenticator says; else nothing is stored whatever that is."""
+    hub = Application.instance() if Application.initialized() else None
+    return bool(getattr(getattr(hub, "authenticator", None), "enable_auth_state", False))
+
+
+def listen(told: Callable[[str], None]) -> None:
+    """Have a function called with the name of each user of whom the identity provider has told the hub anew.
+
+    That is at a sign-in, and when the authenticator refreshes what it knows (``refresh_user``).
+    """
+
+    def note(user: Any, *_: object) -> None:
+        if not _reading.get():
+            told(user.name)
+
+    sqlalchemy.event.listen(orm.User.encrypted_auth_state, "set", note)
 
 
 def age(user: Any) -> float:
@@ -54,6 +100,11 @@ def age(user: Any) -> float:
     told = user.db.get(Told, user.orm_user.id)
     # A clock that was set back makes nothing new.
     return inf if told is None else abs((_now() - told.at).total_seconds())
+
+
+def said_nothing(user: Any) -> bool:
+    """Whether the authenticator was asked for what it knows of a user of the hub, and had nothing to be kept."""
+    return user.orm_user.encrypted_auth_state is None and age(user) < inf
 
 
 class Refresher:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import sqlalchemy.event
 from jupyterhub import orm
 
 from ..models import User
@@ -38,14 +37,6 @@ async def person(user: Any, settings: Settings) -> User:
     return User.identify(user.name, claims, scoped=settings.scoped_names)
 
 
-def listen(told: Callable[[str], None]) -> None:
-    """Have a function called with the name of each user of whom the identity provider has told the hub anew.
-
-    That is at a sign-in, and when the authenticator refreshes what it knows (``refresh_user``).
-    """
-    sqlalchemy.event.listen(orm.User.encrypted_auth_state, "set", lambda user, *_: told(user.name))
-
-
 async def _claims(user: Any) -> Mapping[str, Any] | None:
     """What the identity provider says; None where that is unknown, empty where the hub keeps nothing of the kind."""
     authenticator = user.authenticator
@@ -56,7 +47,7 @@ async def _claims(user: Any) -> Mapping[str, Any] | None:
     except Exception:
         return None
     if not isinstance(state, Mapping):
-        return None
+        return {} if state is None and freshness.said_nothing(user) else None
     named = getattr(authenticator, "user_auth_state_key", None)
     if named:
         claims = state.get(named)

@@ -34,7 +34,7 @@ from ..decisions import Decision
 from ..engine import Answer, Provision, Review
 from ..errors import BackendUnavailable, WorkspaceManagerError, quote
 from ..models import User, Volume, Workspace
-from . import identity, shares
+from . import freshness, identity, shares
 from .outlook import UNCERTAIN_TOO_LONG, Outlook, ended
 from .service import Service
 
@@ -132,7 +132,7 @@ class Sessions:
         self._first_round = False
         self._context.listen(self._changed)
         shares.listen(self._shared)
-        identity.listen(self._known_anew)
+        freshness.listen(self._known_anew)
 
     def add(self, spawner: Any, session: Session) -> None:
         """A server that has begun to run, or was found running."""
