@@ -17,6 +17,7 @@ from playwright.async_api import expect
 
 from tests.e2e.conftest import Hub, Person, assert_accessible
 from workspace_managers.devcluster.demo import Demo
+from workspace_managers.errors import FILES_ARE_KEPT
 from workspace_managers.hub.spawner import CANCEL_VERSION
 from workspace_managers.kube.client import Kube
 
@@ -204,7 +205,7 @@ async def test_unavailable_backend_has_a_page_of_its_own(person: Make, demo: Dem
     assert await loaded(alice, demo) == 503
     text = await alice.page.inner_text("main")
     assert "cannot be looked up" in text
-    assert "is lost" in text
+    assert FILES_ARE_KEPT in text
     await expect(alice.page.get_by_role("radio")).to_have_count(0)
     await expect(alice.page.get_by_role("button", name="Start")).to_have_count(0)
     await alice.shot("unavailable")
