@@ -30,6 +30,7 @@ EACH = 10
 ONE_BY_ONE = 100
 """Revocations, or half of the servers where there are fewer."""
 PAUSE_SECONDS = 0.1
+QUIET_SECONDS = 2.0
 PATIENCE_SECONDS = 300.0
 Result = dict[str, Any]
 
@@ -62,6 +63,7 @@ async def measure(size: int) -> Result:
 
 
 async def _review_all(hub: Hub, server: ApiServer, size: int) -> Result:
+    await _quiet(hub)
     before = hub.manager.reviews
     async with server.used() as used, Heartbeat() as heart:
         began, cpu = perf_counter(), thread_time()
@@ -70,6 +72,14 @@ async def _review_all(hub: Hub, server: ApiServer, size: int) -> Result:
         seconds, cpu = perf_counter() - began, thread_time() - cpu
     each = {"requests_each": used["requests"] / size, "cpu_ms_each": cpu * 1000 / size}
     return {"seconds": seconds, **each, **heart.result}
+
+
+async def _quiet(hub: Hub) -> None:
+    """Wait until nothing is reviewed any more: each cache that has just begun has had all servers reviewed."""
+    before = -1
+    while before != hub.manager.reviews:
+        before = hub.manager.reviews
+        await asyncio.sleep(QUIET_SECONDS)
 
 
 async def _one_by_one(hub: Hub, backend: Backend, people: Sequence[tuple[str, str]]) -> Result:

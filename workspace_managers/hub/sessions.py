@@ -40,6 +40,8 @@ from .service import Service
 
 AT_ONCE = 16
 """How many servers are reviewed side by side."""
+SLICE = 50
+"""How many reviews are begun before others have their turn."""
 TURN_SECONDS = 2.0
 """Between two looks at the clock, whose day may change by more than time that passes."""
 RETRY_SECONDS = 10.0
@@ -191,21 +193,23 @@ class Sessions:
         while True:
             self._wake.clear()
             try:
-                self._begin_reviews()
+                await self._begin_reviews()
             except Exception:
                 self._log.exception("Running servers could not be reviewed; it is tried again")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TURN_SECONDS):
                     await self._wake.wait()
 
-    def _begin_reviews(self) -> None:
+    async def _begin_reviews(self) -> None:
         if (today := self._context.today()) != self._day:
             self._day = today
             self._changed(frozenset(), frozenset())
         now = monotonic()
-        for spawner, session in self._sessions.items():
-            if session.due <= now and session.task is None:
-                session.task = self._service.run(self._review(spawner, session))
+        due = [each for each in self._sessions.items() if each[1].due <= now and each[1].task is None]
+        for begun, (spawner, session) in enumerate(due):
+            session.task = self._service.run(self._review(spawner, session))
+            if begun % SLICE == SLICE - 1:  # thousands in one piece would hold the loop up
+                await asyncio.sleep(0)
         uncertain = sum(session.uncertain_since is not None for session in self._sessions.values())
         metrics.SESSIONS.labels("certain").set(len(self._sessions) - uncertain)
         metrics.SESSIONS.labels("uncertain").set(uncertain)
