@@ -17,7 +17,7 @@ PORT ?= 8000
 STATE ?= .demo
 STARTS ?= 10000
 BINDINGS ?= 1000 10000 100000
-SERVERS ?= 10 100 1000
+SERVERS ?= 10 100 1000 5000
 PAIRS ?= 30
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done)

@@ -47,8 +47,13 @@ def last_day(workspace: Workspace) -> date:
 
 def end(workspace: Workspace, zone: tzinfo) -> datetime:
     """The moment after the last day of a grant; the end of time where there is no such day."""
+    return end_of(last_day(workspace), zone)
+
+
+def end_of(day: date, zone: tzinfo) -> datetime:
+    """The moment after a day; the end of time where there is none."""
     try:
-        return datetime.combine(last_day(workspace) + timedelta(days=1), time(), zone)
+        return datetime.combine(day + timedelta(days=1), time(), zone)
     except OverflowError:
         return datetime.max.replace(tzinfo=UTC)
 

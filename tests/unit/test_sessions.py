@@ -455,6 +455,24 @@ async def test_many_at_once_are_reviewed_side_by_side_and_bounded(hub: Hub) -> N
     assert 1 < most <= sessions.AT_ONCE
 
 
+async def test_those_that_are_tried_again_and_again_keep_nobody_waiting(hub: Hub) -> None:
+    """E1: a revocation is seen in time while many others have no answer."""
+    people = [f"person-{number}" for number in range(3 * sessions.AT_ONCE)]
+    for name in [*people, "alice"]:
+        await hub.running(name)
+
+    async def away(user: User) -> Sequence[Workspace]:
+        if user.name == "alice":
+            return ()
+        await asyncio.sleep(2 * sessions.RETRY_SECONDS)
+        raise BackendUnavailable("away")
+
+    hub.plugin.list_workspaces = away  # type: ignore[method-assign]
+    hub.plugin.context.changed()
+    await until(lambda: hub.stopped == ["alice"])
+    assert set(people) <= set(hub.plugin.reviewed), "they had waited as long"
+
+
 async def test_change_that_comes_during_a_review_is_reviewed_again(hub: Hub) -> None:
     """E1: what the review has asked before is old by then."""
     await hub.running("alice")

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import heapq
 import logging
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -40,8 +41,6 @@ from .service import Service
 
 AT_ONCE = 16
 """How many servers are reviewed side by side."""
-SLICE = 50
-"""How many reviews are begun before others have their turn."""
 TURN_SECONDS = 2.0
 """Between two looks at the clock, whose day may change by more than time that passes."""
 RETRY_SECONDS = 10.0
@@ -66,7 +65,8 @@ class Session:
         versions: Of the grant whose terms were compared last.
         due: When it is to be reviewed, in seconds of the monotonic clock.
         reviewed: Whether it was since the hub started.
-        grant: The grant as of the last certain answer; None before.
+        last_day: The last day of access as of the last certain answer; None before. All that is kept of the grant: what
+            the garbage collector walks for thousands of servers holds the hub up.
         outdated: Whether the workspace was changed since the start, so that a new start would be another.
         uncertain_since: When answers began to be uncertain, in seconds of the monotonic clock; None if they are not.
         username: Whose it is, as in ``User.username``; known once it is among the sessions.
@@ -81,7 +81,7 @@ class Session:
     versions: Mapping[str, str] | None = None
     due: float = 0.0
     reviewed: bool = False
-    grant: Workspace | None = None
+    last_day: date | None = None
     outdated: bool = False
     uncertain_since: float | None = None
     username: str = ""
@@ -92,8 +92,8 @@ class Session:
     def of(cls, provision: Provision) -> Session:
         """The session of a pod that was just created; its grant is as good as reviewed."""
         grant = provision.grant
-        terms = _terms(grant, provision.volumes)
-        return cls(grant.name, grant.uid, access.last_day(grant), terms, grant.versions, inf, True, grant)
+        terms, last_day = _terms(grant, provision.volumes), access.last_day(grant)
+        return cls(grant.name, grant.uid, last_day, terms, grant.versions, inf, True, last_day)
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> Session:
@@ -128,7 +128,7 @@ class Sessions:
         self._log = self._context.log
         self._tells = TELLS_CHANGES in service.manager.capabilities
         self._sessions: dict[Any, Session] = {}
-        self._at_once = asyncio.Semaphore(AT_ONCE)
+        self._begun = 0  # reviews whose answer has not come yet
         self._wake = asyncio.Event()
         self._day = self._context.today()
         self._first_round = False
@@ -153,14 +153,14 @@ class Sessions:
     def outlook(self, spawner: Any) -> Outlook | None:
         """What lies ahead of a server, for its user; None where that is not known."""
         session = self._sessions.get(spawner)
-        if session is None or session.grant is None:
+        if session is None or session.last_day is None:
             return None
         hours = self._context.settings.uncertain_hours
         uncertain = None if session.uncertain_since is None else monotonic() - session.uncertain_since
         return Outlook(
             now=self._context.clock().astimezone(self._context.settings.timezone),
-            end=access.end(session.grant, self._context.settings.timezone),
-            last_day=access.last_day(session.grant),
+            end=access.end_of(session.last_day, self._context.settings.timezone),
+            last_day=session.last_day,
             pod_ends=session.ends,
             outdated=session.outdated,
             uncertain_seconds=uncertain,
@@ -193,23 +193,23 @@ class Sessions:
         while True:
             self._wake.clear()
             try:
-                await self._begin_reviews()
+                self._begin_reviews()
             except Exception:
                 self._log.exception("Running servers could not be reviewed; it is tried again")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TURN_SECONDS):
                     await self._wake.wait()
 
-    async def _begin_reviews(self) -> None:
+    def _begin_reviews(self) -> None:
         if (today := self._context.today()) != self._day:
             self._day = today
             self._changed(frozenset(), frozenset())
         now = monotonic()
-        due = [each for each in self._sessions.items() if each[1].due <= now and each[1].task is None]
-        for begun, (spawner, session) in enumerate(due):
+        due = (each for each in self._sessions.items() if each[1].due <= now and each[1].task is None)
+        # Those that are tried again and again come after those that have waited longer.
+        for spawner, session in heapq.nsmallest(AT_ONCE - self._begun, due, key=lambda each: each[1].due):
+            self._begun += 1
             session.task = self._service.run(self._review(spawner, session))
-            if begun % SLICE == SLICE - 1:  # thousands in one piece would hold the loop up
-                await asyncio.sleep(0)
         uncertain = sum(session.uncertain_since is not None for session in self._sessions.values())
         metrics.SESSIONS.labels("certain").set(len(self._sessions) - uncertain)
         metrics.SESSIONS.labels("uncertain").set(uncertain)
@@ -238,7 +238,7 @@ class Sessions:
 
     async def _review(self, spawner: Any, session: Session) -> None:
         try:
-            async with self._at_once:
+            try:
                 # A change that is told from here on is reviewed after this.
                 session.due = inf if self._tells else self._later()
                 if self._sessions.get(spawner) is not session:
@@ -246,6 +246,9 @@ class Sessions:
                 user, review = await self._ask(spawner, session)
                 if review.grant is not None and self._sessions.get(spawner) is session:
                     await self._goes_on(spawner, session, user, review.grant)
+            finally:
+                self._begun -= 1  # to stop a server takes long, and holds up no other review
+                self._wake.set()
             session.reviewed = True
             if review.grant is None and self._sessions.get(spawner) is session:
                 await self._ends_or_not(spawner, session, review)
@@ -274,7 +277,7 @@ class Sessions:
         return user, await engine.review(self._service.manager, user, session.workspace, session.uid)
 
     async def _goes_on(self, spawner: Any, session: Session, user: User, grant: Workspace) -> None:
-        session.grant = grant
+        session.last_day = access.last_day(grant)
         session.shared_with, certain = await shares.withdraw(self._service, spawner, grant.name)
         if not certain:
             session.due = min(session.due, monotonic() + RETRY_SECONDS)
