@@ -4,14 +4,13 @@ gets.
 What a plugin may import is what ``__all__`` lists; everything else may change without notice.
 """
 
-from .access import in_scope, parse_day, require_open
+from .access import IncompleteAnswer, in_scope, parse_day, require_open
 from .capabilities import IDENTITY_CLAIMS, TELLS_CHANGES
 from .context import Context
 from .errors import (
     AccessDenied,
     BackendUnavailable,
     ConfigurationError,
-    IncompleteAnswer,
     StorageRefused,
     WorkspaceManagerError,
     quote,

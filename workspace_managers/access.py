@@ -10,12 +10,25 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import Enum
 
-from .errors import FILES_ARE_KEPT, AccessDenied, quote
+from .errors import FILES_ARE_KEPT, AccessDenied, BackendUnavailable, quote
 from .models import User, Workspace
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 NOT_YET = f"This workspace is not open yet. {FILES_ARE_KEPT} Choose another workspace, or come back on its first day."
+
+
+class IncompleteAnswer(BackendUnavailable):
+    """Some grants are certain, but not that these are all; whoever cannot do with some reads it as unavailable.
+
+    Args:
+        message: For the log, as of every error: why there may be more.
+        found: Those that the backend itself has confirmed now, as ``WorkspaceManager.list_workspaces`` gives them.
+    """
+
+    def __init__(self, message: str, found: Iterable[Workspace]) -> None:
+        super().__init__(message)
+        self.found = tuple(found)
 
 
 class Availability(Enum):

@@ -18,12 +18,12 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 import attrs
 
 from . import access, forms, pods, storage
+from .access import IncompleteAnswer
 from .capabilities import IDENTITY_CLAIMS
 from .context import Context
 from .errors import (
     AccessDenied,
     BackendUnavailable,
-    IncompleteAnswer,
     NothingChosen,
     SignInAgain,
     StorageRefused,

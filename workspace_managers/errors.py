@@ -7,12 +7,9 @@ of the page, and names nothing that is not theirs (rule A4); ``rule`` is a numbe
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .rules import RULES
-
-if TYPE_CHECKING:
-    from .models import Workspace
 
 LOG_LIMIT = 200
 FILES_ARE_KEPT = "What is saved in the folder of a workspace is kept."
@@ -115,19 +112,6 @@ class BackendUnavailable(WorkspaceManagerError):
         "Your workspaces cannot be looked up at the moment. "
         f"{FILES_ARE_KEPT} Please try again in a few minutes; if it goes on, tell the people who run this service."
     )
-
-
-class IncompleteAnswer(BackendUnavailable):
-    """Some grants are certain, but not that these are all; whoever cannot do with some reads it as unavailable.
-
-    Args:
-        message: For the log, as of every error: why there may be more.
-        found: Those that the backend itself has confirmed now, as ``WorkspaceManager.list_workspaces`` gives them.
-    """
-
-    def __init__(self, message: str, found: Iterable[Workspace]) -> None:
-        super().__init__(message)
-        self.found = tuple(found)
 
 
 class SignInAgain(BackendUnavailable):
