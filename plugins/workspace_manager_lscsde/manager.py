@@ -141,6 +141,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         finally:
             for task in reading:
                 task.cancel()
+            await asyncio.wait(reading)
         answers = [task.result() for task in done if not task.cancelled() and task.exception() is None]
         return [grant for grant in answers if grant is not None]
 
@@ -166,8 +167,6 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         """
         candidates, behind = await self._candidates(user, name)
         try:
-            if not candidates:
-                raise AccessDenied(f"{quote(user.name)} has no binding for the workspace {quote(name)}")
             return await self._confirmed(user, name, candidates)
         except StorageRefused:
             raise
@@ -208,6 +207,8 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             return require_open(user, name, [record.grant(binding) for binding in bindings], self.context.today())
 
     async def _confirmed(self, user: User, name: str, candidates: list[Binding]) -> Workspace:
+        if not candidates:
+            raise AccessDenied(f"{quote(user.name)} has no binding for the workspace {quote(name)}")
         # The grant that lasts longest is the one that counts, so it is asked for first.
         candidates.sort(key=lambda binding: binding.last_day, reverse=True)
         first, rest = candidates[:BINDINGS_AT_ONCE], candidates[BINDINGS_AT_ONCE:]
