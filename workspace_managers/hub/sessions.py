@@ -155,7 +155,6 @@ class Sessions:
         session = self._sessions.get(spawner)
         if session is None or session.last_day is None:
             return None
-        hours = self._context.settings.uncertain_hours
         uncertain = None if session.uncertain_since is None else monotonic() - session.uncertain_since
         return Outlook(
             now=self._context.clock().astimezone(self._context.settings.timezone),
@@ -164,7 +163,7 @@ class Sessions:
             pod_ends=session.ends,
             outdated=session.outdated,
             uncertain_seconds=uncertain,
-            uncertain_limit=hours * _HOUR if hours else inf,
+            uncertain_limit=_limit(self._context.settings.uncertain_hours),
         )
 
     async def first_round(self) -> None:
@@ -261,8 +260,8 @@ class Sessions:
 
     async def _ask(self, spawner: Any, session: Session) -> tuple[User, Review]:
         if self._service.refresher is not None:
-            hours = self._context.settings.claims_hours
-            seconds = await self._service.refresher.keep(spawner.user, hours * _HOUR if hours else inf)
+            limit = _limit(self._context.settings.claims_hours)
+            seconds = await self._service.refresher.keep(spawner.user, limit)
             session.due = min(session.due, monotonic() + seconds)
         user = await identity.user_of(spawner)
         try:
@@ -304,7 +303,7 @@ class Sessions:
                 session.uncertain_since = monotonic()
                 self._service.refuse(self._decision(spawner, session), error)
             hours = self._context.settings.uncertain_hours
-            if not hours or monotonic() - session.uncertain_since < hours * _HOUR:
+            if monotonic() - session.uncertain_since < _limit(hours):
                 return
             error = BackendUnavailable(
                 f"for {hours} hours it could not be confirmed that access goes on; the last answer: {error}",
@@ -358,6 +357,11 @@ class Sessions:
 
     def _later(self) -> float:
         return monotonic() + 60.0 * self._context.settings.review_minutes
+
+
+def _limit(hours: int) -> float:
+    """Seconds; no hours are any time."""
+    return hours * _HOUR if hours else inf
 
 
 def _being_checked() -> Iterator[Any]:
