@@ -96,13 +96,14 @@ def _files(name: str, grant: Workspace, zone: tzinfo, kept: str | None) -> dict[
         "jupyterlab": {"extension": True, "_build": build},
     }
     last_day = access.last_day(grant)
-    told: dict[str, str] = {} if kept is None else {"folder": kept, "kept": _KEPT.format(folder=grant.name)}
-    told |= {
+    told = {
         "title": title(grant),
         "closing": outlook.closing(last_day),
         "warning": outlook.ending(last_day, _LEFT),
         "end": access.end(grant, zone).isoformat(timespec="seconds"),
     }
+    if kept is not None:
+        told |= {"folder": kept, "home": HOME, "kept": _KEPT.format(folder=grant.name)}
     return {"package.json": json.dumps(package), _SCRIPT: _CODE, ACCESS: json.dumps(told)}
 
 

@@ -7,7 +7,6 @@
   const name = decodeURIComponent(new URL(source).pathname.split("/").at(-2));
   const DUE = [86400, 3600, 600]; // seconds before the end
   const LOOK = 30000; // milliseconds
-  const HOME = "/home/jovyan"; // below which workspaces have their folders
 
   const element = (tag, style, text) => {
     const made = document.createElement(tag);
@@ -66,14 +65,14 @@
 
   // Where the file browser is when the Lab opens, new files go; they are to be where files are kept. Once in a tab, and not
   // where the address names a place of its own.
-  const openFolder = (app, folder) => {
+  const openFolder = async (app, { folder, home }) => {
     const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
-    const root = (config.serverRoot || HOME).replace(/\/+$/, "");
+    const root = (config.serverRoot || home).replace(/\/+$/, "");
     const opened = `${name}/opened`;
-    if (!/\/lab\/?$/.test(location.pathname) || sessionStorage.getItem(opened)) return undefined;
+    if (!/\/lab\/?$/.test(location.pathname) || sessionStorage.getItem(opened)) return;
     sessionStorage.setItem(opened, "1");
-    const path = folder.slice((folder.startsWith(`${root}/`) ? root : HOME).length + 1);
-    return app.commands.execute("filebrowser:go-to-path", { path, dontShowBrowser: true });
+    const path = folder.slice((folder.startsWith(`${root}/`) ? root : home).length + 1);
+    await app.commands.execute("filebrowser:go-to-path", { path, dontShowBrowser: true });
   };
 
   const begin = async (app) => {
@@ -81,7 +80,7 @@
     const access = await answer.json();
     if (!access.title || !access.warning) return;
     showName(access);
-    if (access.folder) Promise.resolve(access.folder).then((folder) => openFolder(app, folder)).catch(() => {});
+    if (access.folder) openFolder(app, access).catch(() => {});
     let told = Infinity;
     let shown = null;
     const look = () => {
