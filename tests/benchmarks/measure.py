@@ -36,6 +36,7 @@ from traitlets.config import Config
 
 from tests import factories
 from tests.benchmarks import load
+from tests.processes import resident
 from workspace_manager_lscsde import LscsdeWorkspaceManager
 from workspace_managers import AccessDenied, BackendUnavailable, Context, Settings, User, WatchCache
 from workspace_managers.hub import configure
@@ -265,7 +266,7 @@ async def measure_memory(job: Job) -> Result:
 
 def _resident() -> int:
     gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return resident(os.getpid())
 
 
 async def measure_speed(job: Job) -> Result:

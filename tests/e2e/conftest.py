@@ -124,7 +124,7 @@ async def demo(
     environ = {"KS_START_TIMEOUT": str(getattr(request.module, "START_SECONDS", 240))}
     files = getattr(request.module, "config_files", None)
     if later := getattr(request.module, "LATER", None):
-        files = partial(_with_later, later)
+        files = partial(with_later, later)
     with pytest.MonkeyPatch.context() as patch:
         if files is not None:
             patch.setattr(demo_module, "hub_config_files", partial(files, folder, demo_module.hub_config_files()))
@@ -136,7 +136,8 @@ async def demo(
             (SHOTS / f"{request.module.__name__.rpartition('.')[2]}.log").write_text(demo.hub_log.read_text())
 
 
-def _with_later(later: str, folder: Path, ours: list[Path]) -> list[Path]:
+def with_later(later: str, folder: Path, ours: list[Path]) -> list[Path]:
+    """The hub's config files, and after them what a file of tests or a run has beside."""
     file = folder / "zz_later.py"
     file.write_text(f"MOVED = {str(folder / 'moved')!r}\n{later}")
     return [*ours, file]

@@ -6,14 +6,12 @@ import json
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from playwright.async_api import expect
 
 from tests.e2e.conftest import MOVED_CLOCK, OUTLIVE, Hub, Person, moved
 from tests.e2e.test_sessions import decisions_of, gone
 from workspace_managers.devcluster.demo import Demo
-from workspace_managers.kube.client import Kube
 
 Make = Callable[..., Awaitable[Person]]
 # An identity provider that is a file, and an authenticator that asks it at a sign-in and again.
@@ -52,23 +50,18 @@ def says(demo: Demo, **groups: list[str]) -> Path:
     return file
 
 
-async def granted_by_claim(hub: Hub, kube: Kube, workspace: str, group: str) -> None:
+async def granted_by_claim(hub: Hub, workspace: str, group: str) -> None:
     """A workspace that a group may open."""
     await hub.grant("nobody", workspace)
     claims = [{"name": "groups", "operator": "IN", "value": group}]
-    body: dict[str, Any] = {
-        "apiVersion": "xlscsde.nhs.uk/v1",
-        "kind": "AnalyticsWorkspaceBinding",
-        "metadata": {"name": f"group-{group}"},
-        "spec": {"workspace": workspace, "claims": claims, "expires": "2090-01-01"},
-    }
-    await kube.create(f"/apis/xlscsde.nhs.uk/v1/namespaces/{kube.namespace}/analyticsworkspacebindings", body)
+    spec = {"workspace": workspace, "claims": claims, "expires": "2090-01-01"}
+    await hub.put("AnalyticsWorkspaceBinding", f"group-{group}", spec)
 
 
-async def test_group_that_is_taken_away_ends_the_server(person: Make, hub: Hub, demo: Demo, kube: Kube) -> None:
+async def test_group_that_is_taken_away_ends_the_server(person: Make, hub: Hub, demo: Demo) -> None:
     """E6: at the next refresh, which a page of the hub brings; somebody who is still in the group works on."""
     says(demo, alice=["trial"], bob=["trial"])
-    await granted_by_claim(hub, kube, "by-group", "trial")
+    await granted_by_claim(hub, "by-group", "trial")
     alice, bob = await person("alice"), await person("bob")
     for someone in (alice, bob):
         status, answer = await hub.start(someone.name, {"profile": "by-group"})

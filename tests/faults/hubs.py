@@ -10,7 +10,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +18,7 @@ import aiohttp
 
 from tests.faults.oracle import Answer, Outcome
 from tests.faults.studies import IMAGE
+from tests.processes import open_files, resident
 from workspace_managers.devcluster.demo import Cluster, Demo, hub_environment
 from workspace_managers.devcluster.node import tied
 
@@ -102,13 +102,9 @@ class DirectHub:
     def measure(self) -> None:
         """Note how much memory and how many sockets it has."""
         assert self._process is not None
-        process = Path("/proc", str(self._process.pid))
-        resident = int((process / "statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        sockets = 0
-        for each in os.scandir(process / "fd"):
-            with suppress(FileNotFoundError):  # closed meanwhile
-                sockets += os.readlink(each.path).startswith("socket:")
-        self.measured.append((resident, sockets))
+        pid = self._process.pid
+        sockets = sum(each.startswith("socket:") for each in open_files(pid))
+        self.measured.append((resident(pid), sockets))
 
     async def kill(self) -> None:
         """End it at once (SIGKILL), whatever it is doing."""

@@ -11,26 +11,27 @@ import asyncio
 import json
 import logging
 import random
-import re
 import sys
 import tempfile
 from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import aiohttp
+import pytest
 from yarl import URL
 
 from tests.apiserver.cluster import RealCluster
 from tests.apiserver.demo import prepared
-from tests.e2e.conftest import IMAGES
+from tests.e2e.conftest import IMAGES, Hub, with_later
+from tests.processes import open_files, resident
 from tests.soak.judge import Sample, grown, resource_plot, table
 from workspace_managers.devcluster import demo as demo_module
 from workspace_managers.devcluster.demo import Demo
-from workspace_managers.kube.client import ApiError, Kube
+from workspace_managers.kube.client import Kube
 
 SPEED = 20.0
 WORKSPACES = 20
@@ -41,7 +42,6 @@ LAST_DAY_EVERY = 10
 LOOK_SECONDS = 20.0
 """How often somebody looks at the page of their server."""
 SAMPLE_SECONDS = 5.0
-GROUP = "xlscsde.nhs.uk"
 # What the hub's config has after ours: the clock, and what only the process itself knows.
 LATER = """
 import asyncio, datetime, json, pathlib, time
@@ -66,22 +66,14 @@ class Crowd:
 
     Args:
         demo: Where.
-        http: A client for the hub's REST API.
+        hub: Its REST API, for an administrator.
     """
 
-    def __init__(self, demo: Demo, http: aiohttp.ClientSession) -> None:
+    def __init__(self, demo: Demo, hub: Hub) -> None:
         self._demo = demo
-        self._http = http
+        self._hub = hub
         self.did: Counter[str] = Counter()
         self.running = 0
-
-    async def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """The hub's REST API, as an administrator."""
-        headers = {"Authorization": f"token {self._demo.hub_api_token}"}
-        url = f"{self._demo.url}/hub/api{path}"
-        async with self._http.request(method, url, json=body, headers=headers) as answer:
-            text = await answer.text()
-            return answer.status, json.loads(text) if text.startswith(("{", "[")) else text
 
     async def person(self, name: str, workspace: str) -> None:
         """One of them, until cancelled."""
@@ -101,7 +93,7 @@ class Crowd:
             if f'value="{workspace}"' not in form:
                 self.did["forms without it"] += 1
                 return
-            status, _ = await self.call("POST", f"/users/{name}/server", {"profile": workspace})
+            status, _ = await self._hub.call("POST", f"/users/{name}/server", {"profile": workspace})
             if status == 202:
                 status = 201 if await self._server(name, 60) else 0
             self.did[f"starts {status}"] += 1
@@ -116,7 +108,7 @@ class Crowd:
                     if not await self._server(name, 0):
                         self.did["stopped by the hub"] += 1
                         return
-                await self.call("DELETE", f"/users/{name}/server")
+                await self._hub.call("DELETE", f"/users/{name}/server")
                 self.did["stops"] += 1
             finally:
                 self.running -= 1
@@ -136,50 +128,31 @@ class Crowd:
         """Whether it is ready, within so many seconds."""
         until = monotonic() + seconds
         while True:
-            _, user = await self.call("GET", f"/users/{name}")
+            _, user = await self._hub.call("GET", f"/users/{name}")
             server = (user.get("servers") or {}).get("") or {}
             if server.get("ready") or monotonic() >= until:
                 return bool(server.get("ready"))
             await asyncio.sleep(1)
 
 
-async def resources(demo: Demo, people: dict[str, str], midnight: date) -> None:
+async def resources(hub: Hub, people: dict[str, str], midnight: date) -> None:
     """The workspaces and the bindings; of some people, the last day is the one before midnight."""
-    kube = Kube(demo.namespace, demo.kubeconfig_path)
-    try:
-        for workspace in sorted(set(people.values())):
-            jupyter = {"image": "example/notebook:1.0"}
-            validity = {"availableFrom": "2020-01-01", "expires": "2090-01-01"}
-            spec = {"displayName": workspace, "validity": validity, "description": "", "jupyterWorkspace": jupyter}
-            await _make(kube, "AnalyticsWorkspace", workspace, spec)
-        for number, (name, workspace) in enumerate(people.items()):
-            expires = "2090-01-01" if number % LAST_DAY_EVERY else str(midnight)
-            spec = {"username": name, "workspace": workspace, "expires": expires}
-            await _make(kube, "AnalyticsWorkspaceBinding", name, spec)
-    finally:
-        await kube.close()
-
-
-async def _make(kube: Kube, kind: str, name: str, spec: dict[str, Any]) -> None:
-    body = {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
-    try:
-        await kube.create(f"/apis/{GROUP}/v1/namespaces/{kube.namespace}/{kind.lower()}s", body)
-    except ApiError as error:
-        if error.status != 409:
-            raise
+    for workspace in sorted(set(people.values())):
+        await hub.grant("nobody", workspace)
+    for number, (name, workspace) in enumerate(people.items()):
+        expires = "2090-01-01" if number % LAST_DAY_EVERY else str(midnight)
+        spec = {"username": name, "workspace": workspace, "expires": expires}
+        await hub.put("AnalyticsWorkspaceBinding", name, spec)
 
 
 def sample(demo: Demo, told: Path, running: int, seconds: float) -> Sample:
     """What the hub's process has now."""
     assert demo._hub is not None
-    process = Path("/proc") / str(demo._hub.pid)
-    status = (process / "status").read_text()
-    resident = int(re.search(r"VmRSS:\s+(\d+) kB", status)[1])  # type: ignore[index]
-    files = [str(each.readlink()) for each in (process / "fd").iterdir() if each.is_symlink()]
+    files = open_files(demo._hub.pid)
     return Sample(
         seconds=seconds,
         running=running,
-        memory=resident * 1024,
+        memory=resident(demo._hub.pid),
         files=len(files),
         sockets=sum(each.startswith("socket:") for each in files),
         tasks=json.loads(told.read_text())["tasks"] if told.exists() else 0,
@@ -198,23 +171,27 @@ async def soak(minutes: float, count: int) -> tuple[list[Sample], Counter[str]]:
     first = datetime.combine(midnight, datetime.min.time(), UTC) - timedelta(minutes=minutes / 2 * SPEED)
     people = {f"person-{number:03}": f"study-{number % WORKSPACES:02}" for number in range(count)}
     samples: list[Sample] = []
-    with tempfile.TemporaryDirectory(prefix="soak-") as name:
+    with tempfile.TemporaryDirectory(prefix="soak-") as name, pytest.MonkeyPatch.context() as patch:
         folder = Path(name)
         told = folder / "told"
-        later = folder / "zz_later.py"
-        later.write_text(f"TOLD, FIRST, SPEED = {str(told)!r}, {first.isoformat()!r}, {SPEED}\n" + LATER)
-        ours = demo_module.hub_config_files()
-        demo_module.hub_config_files = lambda: [*ours, later]
+        later = f"TOLD, FIRST, SPEED = {str(told)!r}, {first.isoformat()!r}, {SPEED}\n{LATER}"
+        files = partial(with_later, later, folder, demo_module.hub_config_files())
+        patch.setattr(demo_module, "hub_config_files", files)
         async with RealCluster() as cluster:
             there = await prepared(cluster, folder)
             async with (
                 Demo(folder / "state", 0, cluster=there, images=IMAGES, say=lambda _line: None) as demo,
                 aiohttp.ClientSession() as http,
             ):
-                await resources(demo, people, midnight)
-                crowd = Crowd(demo, http)
+                kube = Kube(demo.namespace, demo.kubeconfig_path)
+                hub = Hub(demo, kube, http)
+                try:
+                    await resources(hub, people, midnight)
+                finally:
+                    await kube.close()
+                crowd = Crowd(demo, hub)
                 for person in people:
-                    await crowd.call("POST", f"/users/{person}")
+                    await hub.call("POST", f"/users/{person}")
                 visits = [asyncio.create_task(crowd.person(*each)) for each in people.items()]
                 began = monotonic()
                 while (seconds := monotonic() - began) < minutes * 60:
@@ -223,7 +200,6 @@ async def soak(minutes: float, count: int) -> tuple[list[Sample], Counter[str]]:
                 for visit in visits:
                     visit.cancel()
                 await asyncio.wait(visits)
-        demo_module.hub_config_files = lambda: ours
     return samples, crowd.did
 
 
