@@ -67,13 +67,22 @@ IMAGES := $(CHARTS:%=image-test-%)
 .PHONY: test
 test: system $(INSTALLED) ## Everything, on all stacks (needs Go, or KUBEBUILDER_ASSETS)
 	@$(MAKE) test-cluster BESIDE='test-unit test-wheel test-legacy test-apiserver test-contract test-contract-server test-plugins'
-	@$(MAKE) --jobs 2 --output-sync=target API=server $(E2E) image-test
-	@$(MAKE) test-faults test-bench
+	@$(MAKE) --jobs 2 --output-sync=target API=server $(E2E) image-test test-bench
+	@$(MAKE) test-faults
 	@echo "Everything ran, on $(STACKS)"
+
+# What takes long on a new machine and needs little of each other: the environments wait for downloads, the programs are
+# compiled. One environment at a time, as each builds this checkout.
+.PHONY: prepare environments
+prepare: system ## What the tests need that takes long on a new machine
+	@$(MAKE) --jobs 2 --output-sync=line apiserver environments
+
+environments:
+	@$(MAKE) --jobs 1 $(INSTALLED)
 
 .PHONY: test-fast
 test-fast: system $(INSTALLED) ## In less than 8 minutes: the newest stack, the unit tests of all, without Go
-	@$(MAKE) --jobs 2 --output-sync=target test-e2e-$(NEWEST) test-unit test-contract-$(NEWEST) test-plugins test-legacy test-wheel
+	@$(MAKE) --jobs 3 --output-sync=target test-e2e-$(NEWEST) test-unit test-contract-$(NEWEST) test-plugins test-wheel test-legacy
 	@echo "Left out: contract and end to end on $(OLDER); the real kube-apiserver, to which the embedded Kubernetes API is held, on which plugins keep the contract" \
 		"and the hub has only the rights that it needs; the fault run and the benchmark on it; the image; the whole cluster." \
 		"make test runs them."
@@ -111,7 +120,7 @@ cluster: apiserver ## Build the programs of a whole cluster for the tests, once 
 images: system $(VENV)/.test-installed ## Build the images that the tests need, once (some minutes); prints their folder
 	@$(timed) $(VENV)/bin/python -m tests.image
 
-# Which stories are told on which stack: the first one on all, those of failures and of the chart's release, whose hub is
+# Which stories are told on which stack: the first one and the day on all, those of failures and of the chart's release, whose hub is
 # a pod of the image, on the chart's newest. What else may run while those wait is BESIDE: a lane more for the failures, which
 # wait for most of their ten minutes.
 # ALONE is what of that runs where those are not told.
@@ -133,8 +142,11 @@ on-cluster-failures:
 on-cluster-release:
 	$(timed) $(call python,$(NEWEST_CHART)) -m pytest tests/e2e/test_release.py --api=cluster
 
+# Namespaces on the oldest, whose hub is then upgraded to the newest; homes on the newest.
+STORIES = "files_stay or a_day or $(if $(filter $(firstword $(STACKS)),$*),test_namespaces,test_homes)"
 $(STACKS:%=on-cluster-%): on-cluster-%:
-	$(timed) $(call python,$*) -m pytest tests/e2e/test_story.py --api=cluster -k files_stay
+	$(timed) $(call python,$*) -m pytest tests/e2e/test_story.py tests/e2e/test_home.py tests/e2e/test_homes.py \
+		tests/e2e/test_namespaces.py --api=cluster -k $(STORIES)
 
 .PHONY: test-bench
 test-bench: apiserver $(VENV)/.test-installed ## A small run of the benchmarks; no time is judged
@@ -147,6 +159,10 @@ bench: apiserver $(VENV)/.test-installed ## Measure on the real API server, for 
 .PHONY: bench-admission
 bench-admission: apiserver $(VENV)/.test-installed ## What image/admission.yaml costs a pod, as the table in image/README.md
 	@$(VENV)/bin/python -m tests.benchmarks.admission
+
+.PHONY: bench-namespaces
+bench-namespaces: apiserver $(VENV)/.test-installed ## What it costs the hub to see the pods of 200 namespaces, as the table in image/README.md
+	@$(VENV)/bin/python -m tests.benchmarks.namespaces
 
 .PHONY: bench-start
 bench-start: system cluster $(call venv,$(NEWEST_CHART))/.test-installed ## From the click to JupyterLab on a whole cluster, for docs/benchmarks (PAIRS=10: the fewest)
@@ -185,7 +201,7 @@ test-wheel: $(VENV)/.test-installed ## The wheel, from a fresh environment
 	$(timed) $(VENV)/bin/python -m pytest tests/wheel
 
 .PHONY: test-plugins
-test-plugins: system $(VENV)/.test-installed ## Plugins by others: the guide, what `new` writes, the example on PostgreSQL
+test-plugins: system $(VENV)/.test-installed ## Plugins by others: the guide, what `new` writes, the examples
 	$(timed) $(VENV)/bin/python -m pytest $(PARALLEL) tests/plugins
 
 .PHONY: test-legacy
@@ -201,6 +217,10 @@ image: ## The hub's image, with docker, podman or buildah (BASE=... is what it i
 image-test: $(IMAGES) ## The image built on stand-ins for its bases, looked at, and run as the chart's hub
 $(IMAGES): image-test-%: system apiserver $$(call venv,$$*)/.test-installed
 	$(timed) $(call python,$*) -m pytest tests/image
+
+.PHONY: texts
+texts: $(VENV)/.test-installed ## The catalogues of what people read, brought up to the code; then translate what is new in them
+	@$(VENV)/bin/python -m tests.texts
 
 .PHONY: lint
 lint: $(VENV)/.test-installed ## Style

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from workspace_managers import HOME, SHARED_CLAIM, User, Volume, Workspace, WorkspaceManager, engine
+from workspace_managers import HOME, SHARED_CLAIM, User, Volume, Workspace, WorkspaceManager, engine, personal_claim
 
 TODAY = date(2026, 6, 15)
+ALICE = User.identify("alice")
 
 
 def workspace(name: str = "cardio", **changes: Any) -> Workspace:
@@ -34,6 +35,11 @@ def shared(**changes: Any) -> Volume:
         "shared": True,
     }
     return Volume(**{**facts, **changes})
+
+
+def home(username: str = "alice", workspace: str = "cardio", **changes: Any) -> Volume:
+    """The home folder of a person in a workspace."""
+    return Volume(**{"claim": personal_claim(username, workspace), "mount_path": HOME, "personal": True, **changes})
 
 
 def pod(**spec: Any) -> dict[str, Any]:

@@ -5,7 +5,7 @@ What a plugin may import is what ``__all__`` lists; everything else may change w
 """
 
 from .access import IncompleteAnswer, in_scope, parse_day, require_open
-from .capabilities import IDENTITY_CLAIMS, TELLS_CHANGES
+from .capabilities import HOMES, IDENTITY_CLAIMS, NAMESPACES, TELLS_CHANGES
 from .context import Context
 from .errors import (
     AccessDenied,
@@ -15,13 +15,15 @@ from .errors import (
     WorkspaceManagerError,
     quote,
 )
+from .findings import Finding
 from .kube.cache import WatchCache
 from .kube.claims import shared_claim_problem
 from .kube.client import ApiError, Kube
+from .kube.fitness import missing_rights
 from .loglimit import LogLimit
 from .manager import INTERFACE_VERSION, WorkspaceManager
 from .models import Resources, User, Volume, Workspace
-from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_label, is_name
+from .names import HOME, SHARED_CLAIM, SHARED_NAME, default_claim, is_label, is_name, personal_claim
 from .policy import Policy
 from .quantities import quantity_value
 from .settings import Settings
@@ -31,8 +33,10 @@ from .timeouts import Timeouts
 
 __all__ = [
     "HOME",
+    "HOMES",
     "IDENTITY_CLAIMS",
     "INTERFACE_VERSION",
+    "NAMESPACES",
     "SHARED_CLAIM",
     "SHARED_NAME",
     "TELLS_CHANGES",
@@ -41,6 +45,7 @@ __all__ = [
     "BackendUnavailable",
     "ConfigurationError",
     "Context",
+    "Finding",
     "IncompleteAnswer",
     "Kube",
     "LogLimit",
@@ -60,7 +65,9 @@ __all__ = [
     "in_scope",
     "is_label",
     "is_name",
+    "missing_rights",
     "parse_day",
+    "personal_claim",
     "quantity_value",
     "quote",
     "require_open",

@@ -14,20 +14,33 @@ import importlib.metadata
 import json
 import sys
 import textwrap
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
+from datetime import date, datetime, time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import attrs
 
 from . import registry
+from .access import parse_day
+from .context import Context
+from .engine import Lifecycle
 from .errors import ConfigurationError, WorkspaceManagerError, quote
+from .explain import explain
+from .inventory import inventory
 from .kube.client import Kube
+from .kube.fitness import fitness
 from .kube.guard import Guard, guard
 from .manager import WorkspaceManager
+from .models import User
 from .settings import MANAGER, VARIABLES, Settings, chosen_manager
 from .tasks import in_time, in_words
 
+T = TypeVar("T")
 DISTRIBUTION = "jupyterhub-workspace-managers"
 ANSWER_SECONDS = 30.0
+NO_ANSWER = 2
 INTERRUPTED = 130
 _DEMO = "workspace_managers.devcluster.demo"
 _CONTRACT = "workspace_managers.contract.collection"
@@ -39,6 +52,8 @@ examples:
   WORKSPACE_MANAGER=lscsde workspace-managers check    would the hub start? exit code 0: yes, 1: no
   workspace-managers check --json                      the same for a script
   workspace-managers doctor                            ask the plugin itself, on the cluster, what is wrong
+  workspace-managers explain bob heart                 why bob may open heart, or may not; 0: yes, 1: no, 2: not certain
+  workspace-managers claims --unused                   home folders that are kept for people without access
   workspace-managers new our-studies                   a folder with a plugin of your own to begin with
   workspace-managers demo --port 9000                  a whole hub on this machine, no cluster needed
 """
@@ -51,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those after the command's name; None for the process's own.
 
     Returns:
-        The exit code: 0 for well, 1 for problems, 2 for a wrong command line, 130 after Ctrl-C.
+        The exit code: 0 for well, 1 for problems, 2 for a wrong command line or where ``explain`` had no certain
+        answer, 130 after Ctrl-C.
     """
     parsed = _parser().parse_args(arguments)
     try:
@@ -96,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long it may take (%(default)g)",
     )
+    explain = command("explain", _explain, "tell why a person may open a workspace, or may not; nothing is changed")
+    explain.add_argument("user", metavar="USER", help="as the hub knows them")
+    explain.add_argument("workspace", metavar="WORKSPACE", help="the workspace's name")
+    explain.add_argument("--at", type=_day, metavar="DAY", help="such as 2027-01-31; today")
+    explain.add_argument("--claims", type=Path, metavar="FILE", help="JSON of what the identity provider says of them")
+    claims = command("claims", _claims, "list the claims that belong to a workspace, or to a person in one")
+    claims.add_argument("--unused", action="store_true", help="home folders alone, of people who may not open them")
     contract = command("contract", _contract, "run the contract on an installed workspace manager", as_json=False)
     contract.add_argument("name", nargs="?", metavar="NAME", help="the workspace manager; all that are installed")
     contract.add_argument("--kubeconfig", type=Path, metavar="FILE", help="a cluster to run it on; none is needed")
@@ -200,6 +223,89 @@ def _doctor(parsed: argparse.Namespace) -> int:
     return _report(parsed, settings, manager, problems, notes)
 
 
+def _explain(parsed: argparse.Namespace) -> int:
+    identity_claims = _identity_claims(parsed.claims) if parsed.claims else None
+    with contextlib.redirect_stdout(sys.stderr):
+        settings, manager, problems = _loaded(parsed.at)
+        if settings is None or manager is None or problems:
+            return _report(parsed, settings, manager, problems)
+        user = User.identify(parsed.user, identity_claims, scoped=settings.scoped_names)
+        try:
+            found = asyncio.run(_started(manager, explain(manager, user, parsed.workspace)))
+        except WorkspaceManagerError as error:
+            sys.stderr.write(f"{error}\n")
+            return NO_ANSWER
+    day = manager.context.today()
+    if parsed.json:
+        asked = {"user": parsed.user, "workspace": parsed.workspace, "day": str(day)}
+        _print_json({**asked, "opens": found.opens, "findings": [attrs.asdict(each) for each in found.findings]})
+    else:
+        said = {True: "opens", False: "does not open", None: "may or may not open: it is not certain that it does"}
+        _print_lines([f"On {day}, workspace {quote(parsed.workspace)} {said[found.opens]} for {quote(parsed.user)}."])
+        for each in found.findings:
+            mark = {True: "yes", False: "no", None: "-"}[each.holds]
+            wanted = f"; right would be {each.change}" if each.change and each.holds is False else ""
+            _print_lines([f"  {each.rule}  {mark:3}  {each.what}: {each.found}{wanted}"])
+    return {True: 0, False: 1, None: NO_ANSWER}[found.opens]
+
+
+def _day(text: str) -> date:
+    return parse_day(text)
+
+
+_day.__name__ = "day"  # argparse's errors show it
+
+
+def _identity_claims(file: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{quote(str(file))} cannot be read: {in_words(error)}") from error
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{quote(str(file))} is no JSON object of identity claims")
+    return found
+
+
+def _claims(parsed: argparse.Namespace) -> int:
+    with contextlib.redirect_stdout(sys.stderr):
+        settings, manager, problems = _loaded()
+        found = asyncio.run(_started(manager, inventory(manager))) if manager is not None and not problems else None
+    if found is None:
+        return _report(parsed, settings, manager, problems)
+    if parsed.unused:
+        found = [each for each in found if each.opens is False]
+    if parsed.json:
+        _print_json([attrs.asdict(each) for each in found])
+    elif found:
+        head = ("NAMESPACE", "CLAIM", "WORKSPACE", "PERSON", "LAST STARTED", "ACCESS")
+        fields = ("namespace", "claim", "workspace", "person", "last_started", "access")
+        body = [[_shown(getattr(each, name)) for name in fields] for each in found]
+        _print_lines(_table([head, *body]))
+    else:
+        none = "No claim belongs to a person who may not open it." if parsed.unused else "No claim has an owner."
+        _print_lines([none])
+    return 0
+
+
+def _shown(text: str | None) -> str:
+    """An annotation, which anybody may have written who may write claims."""
+    if not text:
+        return "-"
+    return text if text.isprintable() else quote(text)
+
+
+async def _started(manager: WorkspaceManager, question: Coroutine[Any, Any, T]) -> T:
+    """The answer to a question that a plugin is asked once it has started; it is closed after it."""
+    lifecycle = Lifecycle(manager)
+    try:
+        await lifecycle.begin()
+        return await question
+    finally:
+        question.close()
+        await lifecycle.close()
+        await manager.context.kube.close()
+
+
 def _demo(parsed: argparse.Namespace) -> int:
     options = {name: value for name, value in vars(parsed).items() if name != "run"}
     return _of_an_extra("demo", lambda: importlib.import_module(_DEMO).main(**options))
@@ -227,8 +333,12 @@ def _of_an_extra(extra: str, run: Callable[[], int | None]) -> int:
     return int(code or 0)
 
 
-def _loaded() -> tuple[Settings | None, WorkspaceManager | None, list[str]]:
-    """Everything that the hub does before it starts; one bad part does not hide the problems of the others."""
+def _loaded(day: date | None = None) -> tuple[Settings | None, WorkspaceManager | None, list[str]]:
+    """Everything that the hub does before it starts; one bad part does not hide the problems of the others.
+
+    Args:
+        day: On which it is asked; None for now.
+    """
     problems: list[str] = []
     settings = manager = None
     try:
@@ -242,7 +352,11 @@ def _loaded() -> tuple[Settings | None, WorkspaceManager | None, list[str]]:
             # Here, because it brings in all of JupyterHub, which `list` and `--help` have no need of.
             from .hub import context_for  # noqa: PLC0415
 
-            manager = registry.create(settings.workspace_manager, context_for(settings))
+            context = context_for(settings)
+            if day is not None:
+                noon = datetime.combine(day, time(12), settings.timezone)
+                context = replace(context, clock=lambda: noon)
+            manager = registry.create(settings.workspace_manager, context)
     except ConfigurationError as error:
         problems += (problem for problem in error.problems if problem not in problems)
     return settings, manager, problems
@@ -256,11 +370,22 @@ async def _asked(manager: WorkspaceManager, seconds: float, notes: list[str]) ->
         if done:
             done, answer = await _answered(found, "problems", manager.problems(), seconds)
             found += _sentences(answer) if done else ()
+            await _fit(manager.context, seconds, found, notes)
             notes.append(await _guarded(manager.context.kube, seconds))
     finally:
         await _answered(found, "close", manager.close(), manager.context.timeouts.close)
         await manager.context.kube.close()
     return found
+
+
+async def _fit(context: Context, seconds: float, found: list[str], notes: list[str]) -> None:
+    try:
+        fit = await in_time(fitness(context.kube, context.settings, context.clock), seconds)
+    except (WorkspaceManagerError, TimeoutError) as error:
+        notes.append(f"Whether the cluster is as the hub needs it is not known: {in_words(error)}")
+    else:
+        found += fit.problems
+        notes += fit.notes
 
 
 async def _guarded(kube: Kube, seconds: float) -> str:

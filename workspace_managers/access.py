@@ -10,12 +10,16 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import Enum
 
-from .errors import FILES_ARE_KEPT, AccessDenied, BackendUnavailable, quote
+from .errors import AccessDenied, BackendUnavailable, quote
 from .models import User, Workspace
+from .texts import N_
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
-NOT_YET = f"This workspace is not open yet. {FILES_ARE_KEPT} Choose another workspace, or come back on its first day."
+NOT_YET = N_(
+    "This workspace is not open yet. What is saved in the folder of a workspace is kept. Choose another "
+    "workspace, or come back on its first day."
+)
 
 
 class IncompleteAnswer(BackendUnavailable):

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from .errors import quote
-from .names import LABEL_LIMIT, NAME_LIMIT, is_label, is_name
+from .names import LABEL_LIMIT, NAME_LIMIT, is_label, is_name, is_namespace
 from .quantities import quantity_value
 
 Check = Callable[[Any], str | None]
@@ -137,6 +137,13 @@ def mount_path(value: object) -> str | None:
     if isinstance(value, str) and 1 < len(value) <= _PATH_LIMIT and _is_plain_path(value):
         return None
     return _wrong(value, "an absolute path such as /data, without '..', '.', ':' and doubled or trailing slashes")
+
+
+def namespace(value: object) -> str | None:
+    """The name of a namespace."""
+    if is_namespace(value):
+        return None
+    return _wrong(value, f"at most {LABEL_LIMIT} lowercase letters, digits and hyphens, no hyphen at either end")
 
 
 def access_modes(value: object) -> str | None:

@@ -72,6 +72,7 @@ class Decision:
         by: Who asked: ``user``, ``service`` or ``hub``, and the name.
         pod: Name of the pod, once one was asked for.
         uid: Its UID, once it was created.
+        namespace: Where the pod is, where that is not the hub's own namespace.
         versions: Versions of the resources that it rests on, as in ``Workspace.versions``.
     """
 
@@ -83,6 +84,7 @@ class Decision:
     workspace: object = None
     pod: str | None = None
     uid: str | None = None
+    namespace: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     _began: float = field(default_factory=perf_counter)
     _written: bool = False
@@ -112,6 +114,7 @@ class Decision:
         self._written = True
         metrics.DECISIONS.labels(self.stage, outcome, rule).inc()
         metrics.DECISION_SECONDS.labels(self.stage).observe(perf_counter() - self._began)
+        elsewhere = {"namespace": self.namespace} if self.namespace else {}
         line = {
             "decision": self.stage,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -123,7 +126,7 @@ class Decision:
             "outcome": outcome,
             "rule": rule or None,
             "versions": {_short(kind): _short(version) for kind, version in islice(self.versions.items(), _VERSIONS)},
-            "pod": None if self.pod is None else {"name": _short(self.pod), "uid": self.uid},
+            "pod": None if self.pod is None else {"name": _short(self.pod), "uid": self.uid, **elsewhere},
         }
         AUDIT.info("%s", json.dumps(line))
 

@@ -19,7 +19,7 @@ import attrs
 
 from . import access, forms, pods, storage
 from .access import IncompleteAnswer
-from .capabilities import IDENTITY_CLAIMS
+from .capabilities import HOMES, IDENTITY_CLAIMS, NAMESPACES
 from .context import Context
 from .errors import (
     AccessDenied,
@@ -30,18 +30,20 @@ from .errors import (
     WorkspaceManagerError,
     quote,
 )
+from .findings import Finding
 from .kube.claims import ensure_claims
+from .kube.namespaces import require_allowed
 from .models import User, Volume, Workspace
 from .tasks import in_time, in_words
 
 ROUNDS = 3
 """How often a start begins again because the workspace was changed while its claims were made."""
 
-_ENDING = frozenset({"A1", "A2"})
+_ENDING = frozenset({"A1", "A2", "S9"})
 """The rules of a denial that says for certain that a user has no access."""
 
 T = TypeVar("T")
-Fact = TypeVar("Fact", Workspace, Volume)
+Fact = TypeVar("Fact", Workspace, Volume, Finding)
 MakePod = Callable[[Workspace], Awaitable[Mapping[str, Any]]]
 """From a grant to the pod that the hub would create for it, as the API's JSON."""
 
@@ -58,6 +60,7 @@ class Plugin(Protocol):
     async def review(self, user: User, name: str) -> Workspace: ...
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None: ...
     async def naming(self, claim: str) -> Collection[str] | None: ...
+    async def explain(self, user: User, name: str) -> Sequence[Finding]: ...
     async def start(self) -> None: ...
     async def close(self) -> None: ...
 
@@ -184,30 +187,45 @@ async def _decide(plugin: Plugin, method: Literal["confirm", "review"], user: Us
         (grant,) = _checked(plugin, method, [answer], Workspace)
         if problem := grant.problem():
             raise AccessDenied(f"the workspace {quote(name)} is set aside: {problem}", rule="F3")
-        return access.require_open(user, name, [grant], plugin.context.today())
+        granted = access.require_open(user, name, [grant], plugin.context.today())
     except AccessDenied as error:
         if error.rule == AccessDenied.default_rule and _may_be_missing(plugin, user):
             raise SignInAgain(f"{error}, and the identity claims of {quote(user.name)} are unknown") from error
         raise
+    if granted.namespace is not None:
+        await _require_namespace(plugin, granted, granted.namespace)
+    return granted
+
+
+async def _require_namespace(plugin: Plugin, grant: Workspace, namespace: str) -> None:
+    if NAMESPACES not in plugin.capabilities:
+        raise AccessDenied(
+            f"{type(plugin).__qualname__} has workspace {quote(grant.name)} in namespace {quote(namespace)}, and does "
+            f"not declare the capability {NAMESPACES}",
+            rule="F3",
+        )
+    await require_allowed(plugin.context.kube, plugin.context.settings.policy, namespace)
 
 
 async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod) -> Provision:
     """The pod with exactly what one grant says, its claims made (rules A3 and S1 to S5).
 
-    Where making the claims took longer than ``Timeouts.confirmed``, the grant is confirmed once more. One that has
+    Where all that took longer than ``Timeouts.confirmed``, the grant is confirmed once more. One that has
     changed meanwhile is decided by what it says now: the pod is made anew.
 
     Raises:
         WorkspaceManagerError: As ``WorkspaceManager.provision`` says.
     """
     settings = plugin.context.settings
+    # As old as its question, however slowly the answer came.
+    confirmed_at = monotonic()
     grant = await confirm(plugin, user, name)
     for _ in range(ROUNDS):
-        confirmed_at = monotonic()
         volumes = await volumes_of(plugin, user, grant)
         seconds_left = (access.end(grant, settings.timezone) - plugin.context.clock()).total_seconds()
         rebuilt = pods.rebuild(await make_pod(grant), grant, volumes, seconds_left, settings.policy)
-        await ensure_claims(plugin.context.kube, settings, grant, volumes, partial(_named_by, plugin))
+        naming, today = partial(named_by, plugin), plugin.context.today()
+        await ensure_claims(plugin.context.kube, settings, grant, volumes, naming, user=user, today=today)
         if monotonic() - confirmed_at > plugin.context.timeouts.confirmed:
             before, confirmed_at = grant, monotonic()
             grant = await confirm(plugin, user, name)
@@ -235,7 +253,20 @@ async def volumes_of(plugin: Plugin, user: User, grant: Workspace) -> Sequence[V
     )
     if problem := next(filter(None, (volume.problem() for volume in volumes)), None):
         raise StorageRefused(f"a volume of workspace {quote(grant.name)} is wrong: {problem}")
-    storage.check_volumes(grant.name, volumes)
+    storage.check_volumes(grant.name, volumes, user.username)
+    if any(volume.personal for volume in volumes) and HOMES not in plugin.capabilities:
+        raise StorageRefused(
+            f"{type(plugin).__qualname__} has a person's volume in workspace {quote(grant.name)}, and does not declare "
+            f"the capability {HOMES}",
+            rule="S8",
+        )
+    if storage.has_home(volumes) != grant.keeps_home:
+        found = "nothing" if grant.keeps_home else "a volume"
+        raise StorageRefused(
+            f"workspace {quote(grant.name)} mounts {found} at the home folder that is a person's own, where keeps_home "
+            f"is {grant.keeps_home}",
+            rule="S8",
+        )
     return volumes
 
 
@@ -264,6 +295,15 @@ async def provisioned(plugin: Plugin, user: User, provision: Provision) -> None:
         await _ask(plugin, "provisioned", plugin.provisioned(user, provision.grant, provision.volumes))
     except WorkspaceManagerError as error:
         plugin.context.log.warning("The status of workspace %s was not written: %s", quote(name), error)
+
+
+async def findings_of(plugin: Plugin, user: User, name: str) -> Sequence[Finding]:
+    """What the plugin itself has looked at, for ``explain``.
+
+    Raises:
+        BackendUnavailable: The plugin could not answer.
+    """
+    return _checked(plugin, "explain", await _ask(plugin, "explain", plugin.explain(user, name)), Finding)
 
 
 def _may_be_missing(plugin: Plugin, user: User) -> bool:
@@ -341,7 +381,12 @@ def _right(plugin: Plugin, grants: Iterable[Workspace]) -> Iterator[Workspace]:
             yield grant
 
 
-async def _named_by(plugin: Plugin, claim: str) -> Collection[str] | None:
+async def named_by(plugin: Plugin, claim: str) -> Collection[str] | None:
+    """The workspaces that name a claim, as ``WorkspaceManager.naming`` says.
+
+    Raises:
+        BackendUnavailable: The plugin could not answer.
+    """
     answer = await _ask(plugin, "naming", plugin.naming(claim))
     if answer is None or (isinstance(answer, Collection) and not isinstance(answer, str | bytes)):
         return answer

@@ -10,9 +10,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from .rules import RULES
+from .texts import N_, _
 
 LOG_LIMIT = 200
-FILES_ARE_KEPT = "What is saved in the folder of a workspace is kept."
+FILES_ARE_KEPT = N_("What is saved in the folder of a workspace is kept.")
+"""It is in every sentence about a start that failed, word for word: pages look for it."""
 
 
 def quote(value: object, limit: int = LOG_LIMIT) -> str:
@@ -27,7 +29,8 @@ class WorkspaceManagerError(Exception):
 
     Args:
         message: For the log: what was found, what is accepted, what to do next.
-        user_message: For the user; the class has a sentence of its own when it is left out.
+        user_message: For the user; the class has a sentence of its own when it is left out. One of the catalogue is
+            said in the language of the site (``texts``).
         rule: The number of the rule that refused, such as ``A1``, for the audit line; the class has one of its own,
             or none (an empty text) where nothing was refused.
 
@@ -40,7 +43,10 @@ class WorkspaceManagerError(Exception):
 
     outcome = "failed"
     default_rule = ""
-    default_user_message = f"Something went wrong. {FILES_ARE_KEPT} Please tell the people who run this service."
+    default_user_message = N_(
+        "Something went wrong. What is saved in the folder of a workspace is kept. Please tell the people who run "
+        "this service."
+    )
 
     def __init_subclass__(cls, **others: Any) -> None:
         super().__init_subclass__(**others)
@@ -49,7 +55,7 @@ class WorkspaceManagerError(Exception):
 
     def __init__(self, message: str, *, user_message: str | None = None, rule: str | None = None) -> None:
         super().__init__(message)
-        self.user_message = user_message or self.default_user_message
+        self.user_message = _(user_message or self.default_user_message)
         self.rule = self.default_rule if rule is None else _known(rule)
 
 
@@ -76,7 +82,14 @@ class NothingChosen(WorkspaceManagerError):
 
     outcome = "invalid"
     default_rule = "A3"
-    default_user_message = "No workspace was chosen. Choose one of yours from the list and start again."
+    default_user_message = N_("No workspace was chosen. Choose one of yours from the list and start again.")
+
+
+class TooManyRunning(WorkspaceManagerError):
+    """As many workspaces run for this person as may at once (rule W2)."""
+
+    outcome = "limited"
+    default_rule = "W2"
 
 
 class AccessDenied(WorkspaceManagerError):
@@ -87,9 +100,9 @@ class AccessDenied(WorkspaceManagerError):
 
     outcome = "denied"
     default_rule = "A2"
-    default_user_message = (
-        "This workspace is not open to you. It may have closed, or your access may have ended. "
-        f"{FILES_ARE_KEPT} Choose another workspace, or ask the lead of your project."
+    default_user_message = N_(
+        "This workspace is not open to you. It may have closed, or your access may have ended. What is saved "
+        "in the folder of a workspace is kept. Choose another workspace, or ask the lead of your project."
     )
 
 
@@ -97,9 +110,9 @@ class StorageRefused(AccessDenied):
     """The workspace is the user's, but its storage is not certain to be its own (rules S1 to S4)."""
 
     default_rule = "S2"
-    default_user_message = (
-        "This workspace was not started, because its storage could not be confirmed as its own. "
-        f"{FILES_ARE_KEPT} Please tell the people who run this service."
+    default_user_message = N_(
+        "This workspace was not started, because its storage could not be confirmed as its own. What is saved "
+        "in the folder of a workspace is kept. Please tell the people who run this service."
     )
 
 
@@ -108,9 +121,9 @@ class BackendUnavailable(WorkspaceManagerError):
 
     outcome = "unavailable"
     default_rule = "A4"
-    default_user_message = (
-        "Your workspaces cannot be looked up at the moment. "
-        f"{FILES_ARE_KEPT} Please try again in a few minutes; if it goes on, tell the people who run this service."
+    default_user_message = N_(
+        "Your workspaces cannot be looked up at the moment. What is saved in the folder of a workspace is "
+        "kept. Please try again in a few minutes; if it goes on, tell the people who run this service."
     )
 
 
@@ -119,9 +132,10 @@ class SignInAgain(BackendUnavailable):
 
     outcome = "unknown"
     default_rule = "E6"
-    default_user_message = (
-        "Some of your workspaces depend on what your organisation says of you when you sign in, and that is not known "
-        f"any more. {FILES_ARE_KEPT} Please sign out, sign in again, and start the workspace then."
+    default_user_message = N_(
+        "Some of your workspaces depend on what your organisation says of you when you sign in, and that is "
+        "not known any more. What is saved in the folder of a workspace is kept. Please sign out, sign in "
+        "again, and start the workspace then."
     )
 
 
@@ -129,25 +143,26 @@ class ClusterRefused(WorkspaceManagerError):
     """The cluster did not take the pod that was decided on: quota, limits, Pod Security, an admission webhook."""
 
     outcome = "refused"
-    default_user_message = (
-        f"The cluster that runs the workspaces did not accept this one. {FILES_ARE_KEPT} Trying again does not help; "
-        "please tell the people who run this service."
+    default_user_message = N_(
+        "The cluster that runs the workspaces did not accept this one. What is saved in the folder of a "
+        "workspace is kept. Trying again does not help; please tell the people who run this service."
     )
 
 
 class StartFailed(WorkspaceManagerError):
     """The pod was created and did not become a server that answers."""
 
-    default_user_message = (
-        f"Your workspace did not become ready in time. {FILES_ARE_KEPT} Please try again; if it fails again, tell the "
-        "people who run this service when it happened and which workspace you chose."
+    default_user_message = N_(
+        "Your workspace did not become ready in time. What is saved in the folder of a workspace is kept. "
+        "Please try again; if it fails again, tell the people who run this service when it happened and which "
+        "workspace you chose."
     )
 
 
 class ServiceFault(WorkspaceManagerError):
     """A mistake in the hub's configuration or in this product, about which the user can do nothing."""
 
-    default_user_message = (
-        f"This service is not set up right, so the workspace was not started. {FILES_ARE_KEPT} Trying again does not "
-        "help; please tell the people who run this service."
+    default_user_message = N_(
+        "This service is not set up right, so the workspace was not started. What is saved in the folder of a "
+        "workspace is kept. Trying again does not help; please tell the people who run this service."
     )

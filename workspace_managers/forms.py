@@ -9,23 +9,30 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, datetime, time, tzinfo
 
 from . import quantities
-from .access import Availability, availability, last_day
+from .access import Availability, availability, end_of, last_day
 from .models import Workspace
+from .texts import N_, _, ngettext
 
 CLOSING_SOON_DAYS = 14
-STANDARD = "standard"
+STANDARD = N_("standard")
 # Control characters, halves of characters, and bidirectional overrides, which let one title pass for another.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # Letters and symbols of Unicode that show nothing: fillers of Hangul, the empty Braille pattern, a note without a head,
 # and the place of an object.
 _BLANKS = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159\ufffc")
-_MONTHS = (
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
+_DAYS = (
+    *(N_("{day} January {year}"), N_("{day} February {year}"), N_("{day} March {year}"), N_("{day} April {year}")),
+    *(N_("{day} May {year}"), N_("{day} June {year}"), N_("{day} July {year}"), N_("{day} August {year}")),
+    *(
+        N_("{day} September {year}"),
+        N_("{day} October {year}"),
+        N_("{day} November {year}"),
+        N_("{day} December {year}"),
+    ),
 )
 _ORDER = {Availability.OPEN: 0, Availability.FUTURE: 1, Availability.EXPIRED: 2}
 
@@ -42,8 +49,10 @@ class Card:
         cpu: CPU in words.
         memory: Memory in words.
         folder: Name of its folder in the home directory.
+        keeps_home: Whether the rest of the home directory is kept as well, for the person alone.
         state: ``open``, ``future`` or ``expired``.
         when: The state in words, such as "Closes in 6 days".
+        day: The day that this tells of: the first one of access where it opens later, else the last one.
         closing_soon: Whether ``when`` deserves to stand out.
     """
 
@@ -54,14 +63,28 @@ class Card:
     cpu: str
     memory: str
     folder: str
+    keeps_home: bool
     state: str
     when: str
+    day: date
     closing_soon: bool
 
     @property
     def selectable(self) -> bool:
         """Only an open workspace can be chosen."""
         return self.state == Availability.OPEN.value
+
+    def moment(self, zone: tzinfo) -> datetime:
+        """When ``day`` begins, where it opens then, else when it is over.
+
+        Args:
+            zone: In which days begin and end.
+        """
+        return (
+            datetime.combine(self.day, time(), zone)
+            if self.state == Availability.FUTURE.value
+            else end_of(self.day, zone)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +105,11 @@ class Form:
     def openable(self) -> tuple[Card, ...]:
         """The cards that can be chosen."""
         return tuple(card for card in self.cards if card.selectable)
+
+    def only(self, slugs: Iterable[str]) -> Form:
+        """The same form with some of its cards alone."""
+        kept = frozenset(slugs)
+        return replace(self, cards=tuple(card for card in self.cards if card.slug in kept))
 
     def preselected(self, *wishes: object) -> str | None:
         """The slug that is checked at first: the first wish that is open, such as the last one used, else the first."""
@@ -109,28 +137,34 @@ def _card(workspace: Workspace, today: date) -> Card:
         title=title(workspace),
         description=_clean(workspace.description, keep="\n"),
         image=workspace.image,
-        cpu=quantities.cores_in_words(asked["cpu"]) if "cpu" in asked else STANDARD,
-        memory=quantities.memory_in_words(asked["memory"]) if "memory" in asked else STANDARD,
+        cpu=quantities.cores_in_words(asked["cpu"]) if "cpu" in asked else _(STANDARD),
+        memory=quantities.memory_in_words(asked["memory"]) if "memory" in asked else _(STANDARD),
         folder=workspace.name,
+        keeps_home=workspace.keeps_home,
         state=state.value,
         when=_when(state, workspace, days_left),
+        day=workspace.first_day if state is Availability.FUTURE else last_day(workspace),
         closing_soon=state is Availability.OPEN and days_left <= CLOSING_SOON_DAYS,
     )
 
 
 def _when(state: Availability, workspace: Workspace, days_left: int) -> str:
     if state is Availability.EXPIRED:
-        return f"Expired {in_words(last_day(workspace))}"
+        return _("Expired {day}", day=in_words(last_day(workspace)))
     if state is Availability.FUTURE:
-        return f"Opens {in_words(workspace.first_day)}"
+        return _("Opens {day}", day=in_words(workspace.first_day))
     if days_left > CLOSING_SOON_DAYS:
-        return f"Open until the end of {in_words(last_day(workspace))}"
-    return {0: "Closes today", 1: "Closes tomorrow"}.get(days_left, f"Closes in {days_left} days")
+        return _("Open until the end of {day}", day=in_words(last_day(workspace)))
+    if days_left == 0:
+        return _("Closes today")
+    if days_left == 1:
+        return _("Closes tomorrow")
+    return ngettext("Closes in {count} day", "Closes in {count} days", days_left)
 
 
 def in_words(day: date) -> str:
-    """A date as "7 January 2030"; never by the server's locale, which is not the reader's."""
-    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+    """A date as "7 January 2030", in the site's language; never by the server's locale, which is not the reader's."""
+    return _(_DAYS[day.month - 1], day=day.day, year=day.year)
 
 
 def title(workspace: Workspace) -> str:

@@ -13,6 +13,7 @@ from typing import ClassVar, final
 
 from . import access, engine
 from .context import Context
+from .findings import Finding
 from .forms import Form
 from .models import User, Volume, Workspace
 
@@ -102,6 +103,16 @@ class WorkspaceManager(ABC):
             BackendUnavailable: The backend cannot answer.
         """
         return None
+
+    async def explain(self, user: User, name: str) -> Sequence[Finding]:
+        """What the backend has on a person and a workspace, right or wrong, for ``workspace-managers explain``.
+
+        A finding for each thing that ``confirm`` goes by, with its resource, version and field, from the backend.
+
+        Raises:
+            BackendUnavailable: The backend cannot answer.
+        """
+        return ()
 
     async def start(self) -> None:  # noqa: B027 - optional on purpose
         """Called once on the hub's loop, before the first question. Override it to connect and to read ahead."""

@@ -136,6 +136,10 @@ class Workspace:
         tolerations: As in a pod.
         service_account: The pod's service account, which the operator's policy must allow; None for the hub's own.
         idle_seconds: Seconds without activity after which the server may end itself; None for never.
+        keeps_home: Whether each person's home folder is kept as well, which pages say. Then, and only then, has
+            ``volumes_for`` a personal volume at ``HOME`` (rule S8).
+        namespace: Where its pods and claims are, for a plugin with the capability ``NAMESPACES``; None for the hub's
+            own. It is there already, and allowed by the operator's policy and by its own label (rule S9).
         uid: What tells this workspace from an earlier one of the same name, as a Kubernetes UID does; None where the
             backend has no such thing. With it, a new workspace does not get the files of the old one (rule S6).
         versions: Versions of the resources that the grant rests on, by a word for each, such as ``binding``; for the
@@ -144,7 +148,6 @@ class Workspace:
             looks inside.
     """
 
-    # A namespace of its own, and a personal home, are to come: with a default here, and a check in the table below.
     name: str
     display_name: str = attrs.field(converter=_title)
     description: str = attrs.field(converter=_description)
@@ -161,6 +164,8 @@ class Workspace:
     tolerations: tuple[Mapping[str, Any], ...] = attrs.field(default=(), converter=_frozen, hash=False)
     service_account: str | None = None
     idle_seconds: int | None = None
+    keeps_home: bool = False
+    namespace: str | None = None
     uid: str | None = None
     versions: Mapping[str, str] = attrs.field(default=EMPTY, converter=_frozen, hash=False)
     source: Any = attrs.field(default=None, eq=False, repr=False)
@@ -182,6 +187,8 @@ class Volume:
         mount_path: Absolute path in the container.
         read_only: Whether the pod may write to it.
         shared: Whether this is the hub's one shared claim, which must be read-only (rule S2).
+        personal: Whether it belongs to one person in one workspace, for a plugin with the capability ``HOMES``. Its
+            claim is the one that ``personal_claim`` names, and its place the home folder, or a folder in it (rule S8).
         recorded: Whether the backend's own record says that this claim is the workspace's, such as a status that was
             written when it was mounted; not what the workspace asks for. A claim without an owner is adopted under a
             name that is not the workspace's own default only where it is recorded, or the policy allows it (rule S3).
@@ -194,6 +201,7 @@ class Volume:
     mount_path: str
     read_only: bool = False
     shared: bool = False
+    personal: bool = False
     recorded: bool = False
     storage_class: str | None = None
     access_modes: tuple[str, ...] = attrs.field(default=(), converter=_frozen)
@@ -230,6 +238,8 @@ _WORKSPACE_CHECKS: tuple[tuple[str, checks.Check], ...] = (
     ("tolerations", checks.tolerations),
     ("service_account", checks.optional(checks.name)),
     ("idle_seconds", checks.optional(checks.seconds)),
+    ("keeps_home", checks.flag),
+    ("namespace", checks.optional(checks.namespace)),
     ("uid", checks.optional(checks.identifier)),
     ("versions", checks.versions),
 )
@@ -238,6 +248,7 @@ _VOLUME_CHECKS: tuple[tuple[str, checks.Check], ...] = (
     ("mount_path", checks.mount_path),
     ("read_only", checks.flag),
     ("shared", checks.flag),
+    ("personal", checks.flag),
     ("recorded", checks.flag),
     ("storage_class", checks.optional(checks.name)),
     ("access_modes", checks.access_modes),

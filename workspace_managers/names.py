@@ -13,19 +13,30 @@ SHARED_CLAIM = "jupyter-shared"
 SHARED_NAME = "shared"
 HOME = "/home/jovyan"
 DEFAULT_CLAIM_PREFIX = "jupyter-"
+PERSONAL_CLAIM_PREFIX = "home-"
 WORKSPACE_LABEL = "workspace"
 """The label of a pod that names its workspace."""
 
 LABEL_LIMIT = 63
 NAME_LIMIT = 253
+SERVER_LIMIT = 30
 _HASH_LENGTH = 10
+_PERSON_LENGTH = 20
 _LABEL_NAME = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)", re.ASCII)
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_SERVER_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", re.ASCII)
+_PERSONAL_CLAIM = re.compile(rf"{PERSONAL_CLAIM_PREFIX}[0-9a-f]{{{_PERSON_LENGTH}}}-.+", re.ASCII)
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", re.ASCII)
 
 
 def is_name(value: object) -> bool:
     """Whether Kubernetes takes this as the name of a workspace or a claim (a DNS-1123 subdomain)."""
     return isinstance(value, str) and len(value) <= NAME_LIMIT and bool(_SUBDOMAIN.fullmatch(value))
+
+
+def is_namespace(value: object) -> bool:
+    """Whether Kubernetes takes this as the name of a namespace (a DNS-1123 label)."""
+    return isinstance(value, str) and bool(_NAMESPACE.fullmatch(value))
 
 
 def is_label(key: object, value: object) -> bool:
@@ -51,6 +62,23 @@ def default_claim(workspace: str) -> str:
     return name if len(name) <= NAME_LIMIT else _shortened(name, workspace, NAME_LIMIT)
 
 
+def personal_claim(username: str, workspace: str) -> str:
+    """The claim of one person in one workspace (rule S8): ``home-<hash of both>-<workspace>``, shortened past 253.
+
+    Args:
+        username: As ``User.username``; any text.
+        workspace: The workspace's name.
+    """
+    both = f"{len(username)}:{username}{workspace}".encode(errors="surrogatepass")
+    name = f"{PERSONAL_CLAIM_PREFIX}{hashlib.sha256(both).hexdigest()[:_PERSON_LENGTH]}-{workspace}"
+    return name if len(name) <= NAME_LIMIT else _shortened(name, workspace, NAME_LIMIT)
+
+
+def is_personal_claim(name: str) -> bool:
+    """Whether a claim is called as those are that belong to a person."""
+    return bool(_PERSONAL_CLAIM.fullmatch(name))
+
+
 def volume_name(claim: str) -> str:
     """The pod's name for the volume of a claim: a DNS label of at most 63 characters.
 
@@ -62,3 +90,15 @@ def volume_name(claim: str) -> str:
 def label_value(workspace: str) -> str:
     """The value of the pod's label ``workspace``: the name itself, shortened past 63 characters."""
     return workspace if len(workspace) <= LABEL_LIMIT else _shortened(workspace, workspace, LABEL_LIMIT)
+
+
+def server_name(workspace: str) -> str:
+    """The name of the server that opens a workspace (rule W1).
+
+    The workspace's own where JupyterHub takes that: from 6 on at most 30 lowercase letters, digits and single hyphens,
+    the first a letter. With a hash where it does not.
+    """
+    if len(workspace) <= SERVER_LIMIT and _SERVER_NAME.fullmatch(workspace):
+        return workspace
+    words = re.sub("[^a-z0-9]+", "-", workspace).strip("-")
+    return _shortened(words if words[:1].isalpha() else f"w-{words}", workspace, SERVER_LIMIT)

@@ -1,4 +1,4 @@
-"""The pod that a workspace gets, from the pod that the hub would start (rules S1, S4 and S5).
+"""The pod that a workspace gets, from the pod that the hub would start (rules S1, S4, S5 and S8).
 
 The API's JSON in, new JSON out; what came in is not changed. What comes out mounts exactly the volumes of the workspace
 and, beside them, only volumes that hold nobody's files.
@@ -15,17 +15,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from .checks import RESERVED_DOMAINS
-from .errors import FILES_ARE_KEPT, AccessDenied, ServiceFault, quote
+from .errors import AccessDenied, ServiceFault, quote
 from .models import Volume, Workspace
-from .names import WORKSPACE_LABEL, label_value, volume_name
+from .names import HOME, WORKSPACE_LABEL, label_value, volume_name
 from .policy import STRICT, Policy
-from .storage import overlap
+from .storage import is_home, overlap
+from .texts import N_
 
 NOTEBOOK = "notebook"
 """The container that KubeSpawner makes for the user's server."""
 WORKSPACE_ANNOTATION = "workspace-managers/workspace"
 VERSIONS_ANNOTATION = "workspace-managers/versions"
 """The versions of the resources that the pod's volumes were decided on, as JSON."""
+
+HOME_CONTAINER = "workspace-managers-home"
+"""The container that fills a home folder that is kept, before the server begins."""
+_HOME_PLACE = "/workspace-managers-home"
+# What a home folder has in the image, such as .bashrc, is copied into the kept one once, as that hides it. Nothing is
+# written over there, where a copy was broken off before. A copy that fails, as of an image without cp, ends no start.
+_FILL_HOME = f"""\
+test -d {_HOME_PLACE} -a ! -e {_HOME_PLACE}/.workspace-home || exit 0
+test ! -d {HOME} || cp -R -P -n {HOME}/. {_HOME_PLACE}/
+touch {_HOME_PLACE}/.workspace-home
+exit 0
+"""
 
 LONGEST_SECONDS = 2**31 - 1
 """The longest life of a pod that the API takes, of 68 years."""
@@ -35,9 +48,9 @@ PASSING_KINDS = frozenset({"configMap", "secret", "emptyDir", "projected", "down
 # NetworkPolicies of the Helm chart let a pod with these labels reach the proxy's and the hub's own API.
 _RESERVED_LABELS = frozenset({"app", "component", "release", "chart", "heritage", WORKSPACE_LABEL})
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
-_NOT_ALLOWED = (
-    "This workspace was not started, because it asks for something that this service does not allow it. "
-    f"{FILES_ARE_KEPT} Please tell the people who run this service."
+_NOT_ALLOWED = N_(
+    "This workspace was not started, because it asks for something that this service does not allow it. What "
+    "is saved in the folder of a workspace is kept. Please tell the people who run this service."
 )
 
 
@@ -84,12 +97,24 @@ def rebuild(
         raise ServiceFault(f"the pod has no container {NOTEBOOK!r} to mount the workspace in", rule="S1")
     _run(notebook, workspace)
     _mount(spec, notebook, volumes)
+    for home in filter(is_home, volumes):
+        _fill_home(spec, notebook, home)
     _label(rebuilt.setdefault("metadata", {}), workspace)
     _schedule(spec, workspace)
     _add_environment(notebook, workspace.environment)
     _set_service_account(spec, workspace, policy)
     _end(spec, seconds_left)
     return Rebuilt(rebuilt, removed)
+
+
+def keeps_home(pod: Mapping[str, Any]) -> bool:
+    """Whether a pod that was made here has a home folder that outlives it.
+
+    Args:
+        pod: As the API's JSON; an empty one where it is not known.
+    """
+    containers = (pod.get("spec") or {}).get("initContainers") or ()
+    return any(container.get("name") == HOME_CONTAINER for container in containers)
 
 
 def _take_off_storage(spec: dict[str, Any]) -> tuple[tuple[str, str], ...]:
@@ -123,7 +148,7 @@ def _mount(spec: dict[str, Any], notebook: dict[str, Any], volumes: Sequence[Vol
     hub_mounts = list(notebook["volumeMounts"])
     for volume in volumes:
         for mount in hub_mounts:
-            if _is_in_the_way(mount, present[mount["name"]], volume.mount_path):
+            if _is_in_the_way(mount, present[mount["name"]], volume):
                 raise ServiceFault(
                     f"mount path {quote(volume.mount_path)} and {quote(mount['mountPath'])} cover each other", rule="S1"
                 )
@@ -134,16 +159,34 @@ def _mount(spec: dict[str, Any], notebook: dict[str, Any], volumes: Sequence[Vol
                 rule="S1",
             )
         spec["volumes"].append({"name": name, "persistentVolumeClaim": {"claimName": volume.claim}})
-        notebook["volumeMounts"].append({"name": name, "mountPath": volume.mount_path, "readOnly": volume.read_only})
+        mount = {"name": name, "mountPath": volume.mount_path, "readOnly": volume.read_only}
+        # What is mounted in it, the hub's own included, comes after it.
+        notebook["volumeMounts"].insert(0 if is_home(volume) else len(notebook["volumeMounts"]), mount)
 
 
-def _is_in_the_way(mount: Mapping[str, Any], volume: Mapping[str, Any], path: str) -> bool:
-    """Whether a mount of the hub's own and ours at ``path`` would cover each other, or leave files in the wrong one."""
-    other = plain(mount["mountPath"])
-    if "emptyDir" in volume and not mount.get("readOnly") and path.startswith(other.rstrip("/") + "/"):
+def _is_in_the_way(mount: Mapping[str, Any], theirs: Mapping[str, Any], ours: Volume) -> bool:
+    """Whether a mount of the hub's own and one of ours would cover each other, or leave files in the wrong one."""
+    path, other = ours.mount_path, plain(mount["mountPath"])
+    if "emptyDir" in theirs and not mount.get("readOnly") and path.startswith(other.rstrip("/") + "/"):
         # It holds nobody's files, and outer mounts are made first, so that ours is a folder in it.
         return False
+    if is_home(ours) and "emptyDir" not in theirs and other.startswith(f"{HOME}/"):
+        # Settings of the hub's own in the home folder, which nobody writes to.
+        return False
     return overlap(path, other)
+
+
+def _fill_home(spec: dict[str, Any], notebook: Mapping[str, Any], home: Volume) -> None:
+    alike = ("image", "imagePullPolicy", "resources", "securityContext")
+    spec["initContainers"] = [
+        *(spec.get("initContainers") or []),
+        {
+            "name": HOME_CONTAINER,
+            "command": ["/bin/sh", "-c", _FILL_HOME],
+            "volumeMounts": [{"name": volume_name(home.claim), "mountPath": _HOME_PLACE}],
+            **{key: copy.deepcopy(notebook[key]) for key in alike if notebook.get(key) is not None},
+        },
+    ]
 
 
 def plain(path: str) -> str:

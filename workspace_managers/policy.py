@@ -4,6 +4,7 @@ The file is a map of lists of shell patterns, each list by the name of a field o
 
     claims: [data-*]
     service_accounts: [study-reader]
+    namespaces: [project-*]
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ class Policy:
         claims: Shell patterns of claims that may be adopted under whatever name a workspace gives them, clones and
             pre-bound claims included. What something else owns is adopted by no pattern (rule S3).
         service_accounts: Shell patterns of service accounts that a workspace may name for its pods.
+        namespaces: Shell patterns of namespaces that a workspace may have, of those that carry the label (rule S9).
         file: Where it was read from; None for the strict default.
     """
 
     claims: tuple[str, ...] = ()
     service_accounts: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
     file: str | None = field(default=None, compare=False)
 
     def allows_claim(self, name: str) -> bool:
@@ -41,6 +44,10 @@ class Policy:
     def allows_service_account(self, name: str) -> bool:
         """Whether a pod may run as this service account."""
         return any(fnmatchcase(name, pattern) for pattern in self.service_accounts)
+
+    def allows_namespace(self, name: str) -> bool:
+        """Whether a workspace may be in this namespace, as far as the policy goes."""
+        return any(fnmatchcase(name, pattern) for pattern in self.namespaces)
 
 
 STRICT = Policy()

@@ -12,6 +12,8 @@ from functools import lru_cache
 
 from kubernetes.utils.quantity import parse_quantity
 
+from .texts import _, ngettext
+
 # The grammar of the API's serialisation format; the library alone also takes "-1", "inf" and "1_000".
 _QUANTITY = re.compile(r"(\d+(\.\d*)?|\.\d+)([eE][-+]?\d{1,2}|[numkMGTPE]|[KMGTPE]i)?", re.ASCII)
 _BINARY = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -50,14 +52,13 @@ def octets(quantity: object) -> int:
     return int(quantity_value(quantity).to_integral_value(rounding=ROUND_CEILING))
 
 
-@lru_cache(maxsize=1024, typed=True)
 def cores_in_words(quantity: object) -> str:
     """``500m`` as "0.5 cores", 1 as "1 core"."""
     value = quantity_value(quantity).normalize()
-    return f"{value:f} core" if value == 1 else f"{value:f} cores"
+    # A fraction has no form of its own in gettext: it takes the one of most numbers.
+    return ngettext("{cores} core", "{cores} cores", int(value) if value % 1 == 0 else 5, cores=f"{value:f}")
 
 
-@lru_cache(maxsize=1024, typed=True)
 def memory_in_words(quantity: object) -> str:
     """Memory in the unit in which it was written: ``1.5Gi`` as "1.5 GiB", ``1500M`` as "1500 MB".
 
@@ -74,4 +75,4 @@ def memory_in_words(quantity: object) -> str:
         for power in range(len(units), 0, -1):
             if value and value % base**power == 0:
                 return f"{value / base**power:f} {units[power - 1]}"
-    return f"{value.normalize():f} bytes"
+    return _("{number} bytes", number=f"{value.normalize():f}")

@@ -16,7 +16,8 @@ class Rule:
     """One rule.
 
     Attributes:
-        number: A letter for its subject (A access, E sessions, F form and facts, L loading, S storage), and a digit.
+        number: A letter for its subject (A access, E sessions, F form and facts, L loading, S storage, W
+            the servers of workspaces), and a digit.
         sentence: What it says.
         threat: What happens without it.
     """
@@ -156,6 +157,29 @@ RULES: Mapping[str, Rule] = _by_number(
             "S7",
             "Which claim is a workspace's own is written down once and not changed.",
             "Files seem to be lost, because a start looks for them in another claim.",
+        ),
+        Rule(
+            "S8",
+            "A person's claim is mounted for that person in that workspace alone; it has a name that nobody chooses, "
+            "and is never adopted.",
+            "Somebody reads what another person keeps in their own home folder, or takes it to another project.",
+        ),
+        Rule(
+            "S9",
+            "A workspace with a namespace of its own has its pods and claims there and nowhere else; it is one that "
+            "the operator's policy and the namespace's own label allow.",
+            "Pods of a project run among another's, or among those of the cluster itself.",
+        ),
+        Rule(
+            "W1",
+            "A server with a name opens the workspace that it is named after, and no other; the one without a name "
+            "opens the one that is chosen.",
+            "Somebody believes to be in one workspace, and saves into another.",
+        ),
+        Rule(
+            "W2",
+            "A person has no more workspaces running at once than the operator allows, however they are started.",
+            "Somebody takes files from one project's server to another's, side by side, or takes the room of many.",
         ),
     )
 )

@@ -10,21 +10,24 @@ from __future__ import annotations
 import os
 import re
 import zoneinfo
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from . import checks
+from . import checks, texts
 from .checks import ACCESS_MODES, access_modes_problem
 from .errors import ConfigurationError, quote
-from .names import is_name
+from .names import is_name, is_namespace
 from .policy import LISTS, STRICT, Policy, read_policy
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 NO_POLICY = "none"
+NO_FOLDER = "none"
+NO_HOME, HOME_CLAIM = "none", "claim"
 
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", re.ASCII)
 _NUMBER = re.compile(r"\d{1,9}", re.ASCII)
 
 
@@ -76,10 +79,30 @@ def _flag(text: str) -> bool:
     return text == "true"
 
 
+def _home(text: str) -> bool:
+    if text not in (NO_HOME, HOME_CLAIM):
+        raise ValueError(f"is neither {NO_HOME} nor {HOME_CLAIM}")
+    return text == HOME_CLAIM
+
+
 def _namespace(text: str) -> str:
-    if not _LABEL.fullmatch(text):
+    if not is_namespace(text):
         raise ValueError("is no name that a namespace can have")
     return text
+
+
+def _language(text: str) -> str:
+    if not _LANGUAGE.fullmatch(text):
+        raise ValueError("is no language")
+    return text
+
+
+def _folder(text: str) -> Path | None:
+    if text == NO_FOLDER:
+        return None
+    if not (folder := Path(text)).is_dir():
+        raise ValueError("is no folder that is there")
+    return folder
 
 
 def _policy(text: str) -> Policy:
@@ -128,6 +151,11 @@ class Variable:
             raise ConfigurationError(f"{source}={quote(text)} {error}; accepted: {self.accepted}.") from error
 
 
+_CLASS_ACCEPTED = "the name of a StorageClass: lowercase letters, digits, hyphens and dots, at most 253 characters"
+_MODES_ACCEPTED = f"{', '.join(ACCESS_MODES)}, none of them twice, ReadWriteOncePod only by itself"
+_CAPACITY_ACCEPTED = (
+    "a number above zero and below 8Ei with a Kubernetes unit, such as 10Gi, 500Mi or 10G (10GB is not one)"
+)
 MANAGER = Variable(
     "WORKSPACE_MANAGER",
     "workspace_manager",
@@ -150,7 +178,7 @@ VARIABLES: tuple[Variable, ...] = (
         "DEFAULT_STORAGE_CLASS",
         "storage_class",
         "StorageClass of a new persistent volume claim whose workspace names none.",
-        "the name of a StorageClass: lowercase letters, digits, hyphens and dots, at most 253 characters",
+        _CLASS_ACCEPTED,
         "jupyter-default",
         _storage_class,
     ),
@@ -158,7 +186,7 @@ VARIABLES: tuple[Variable, ...] = (
         "DEFAULT_STORAGE_ACCESS_MODES",
         "access_modes",
         "Access modes of a new claim whose workspace names none, separated by commas.",
-        f"{', '.join(ACCESS_MODES)}, none of them twice, ReadWriteOncePod only by itself",
+        _MODES_ACCEPTED,
         "ReadWriteMany",
         _access_modes,
     ),
@@ -166,7 +194,39 @@ VARIABLES: tuple[Variable, ...] = (
         "DEFAULT_STORAGE_CAPACITY",
         "capacity",
         "Size of a new claim whose workspace names none, as a Kubernetes quantity.",
-        "a number above zero and below 8Ei with a Kubernetes unit, such as 10Gi, 500Mi or 10G (10GB is not one)",
+        _CAPACITY_ACCEPTED,
+        "10Gi",
+        _capacity,
+    ),
+    Variable(
+        "WORKSPACE_HOME",
+        "homes",
+        "Whether a person's home folder in a workspace is a claim of their own; `none`: it goes with the server.",
+        f"{NO_HOME} or {HOME_CLAIM}",
+        NO_HOME,
+        _home,
+    ),
+    Variable(
+        "WORKSPACE_HOME_STORAGE_CLASS",
+        "home_storage_class",
+        "StorageClass of a new claim for a home folder.",
+        _CLASS_ACCEPTED,
+        "jupyter-default",
+        _storage_class,
+    ),
+    Variable(
+        "WORKSPACE_HOME_ACCESS_MODES",
+        "home_access_modes",
+        "Access modes of a new claim for a home folder, separated by commas.",
+        _MODES_ACCEPTED,
+        "ReadWriteMany",
+        _access_modes,
+    ),
+    Variable(
+        "WORKSPACE_HOME_CAPACITY",
+        "home_capacity",
+        "Size of a new claim for a home folder, as a Kubernetes quantity.",
+        _CAPACITY_ACCEPTED,
         "10Gi",
         _capacity,
     ),
@@ -218,12 +278,44 @@ VARIABLES: tuple[Variable, ...] = (
         "24",
         _number(0, 8760),
     ),
+    Variable(
+        "WORKSPACES_AT_ONCE",
+        "at_once",
+        "How many workspaces may run for one person at the same time; 0 for any number.",
+        "a whole number from 0 to 1000, such as 1",
+        "1",
+        _number(0, 1000),
+    ),
+    Variable(
+        "WORKSPACE_START_SINGLE",
+        "start_single",
+        "Whether home starts the workspace of a person who may open one alone by itself, once in a browser's tab.",
+        "true or false",
+        "false",
+        _flag,
+    ),
+    Variable(
+        "WORKSPACE_LANGUAGE",
+        "language",
+        "Language of the sentences that people read; what it has no sentence for is English.",
+        f"a language that has a catalogue: {', '.join(texts.languages())}, or one of WORKSPACE_TEXTS",
+        texts.ENGLISH,
+        _language,
+    ),
+    Variable(
+        "WORKSPACE_TEXTS",
+        "texts",
+        "Folder of a site's own catalogues (gettext), which come before ours; `none` for no folder.",
+        f"{NO_FOLDER}, or the path of a folder with LANGUAGE/LC_MESSAGES/{texts.DOMAIN}.mo in it",
+        NO_FOLDER,
+        _folder,
+    ),
     NAMESPACE,
     Variable(
         "WORKSPACE_POLICY",
         "policy",
         "YAML file that says what workspaces are allowed beyond the strict default; `none` for no file.",
-        f"{NO_POLICY}, or the path of a YAML file, a map of {' and '.join(LISTS)} to lists of shell patterns",
+        f"{NO_POLICY}, or the path of a YAML file, a map of {', '.join(LISTS)} to lists of shell patterns",
         NO_POLICY,
         _policy,
     ),
@@ -240,12 +332,20 @@ class Settings:
         storage_class: StorageClass for new claims.
         access_modes: Access modes for new claims, at least one.
         capacity: Size of new claims, a Kubernetes quantity such as ``10Gi``.
+        homes: Whether people's home folders are kept, by a plugin that leaves that to the operator (rule S8).
+        home_storage_class: As ``storage_class``, of a home folder's claim.
+        home_access_modes: As ``access_modes``, of a home folder's claim.
+        home_capacity: As ``capacity``, of a home folder's claim.
         start_timeout: Seconds.
         timezone: Where days begin and end (rule A1).
         scoped_names: Whether a backslash in a person's name ends a workspace's, for ``User.identify`` (rule A2).
         review_minutes: Between two reviews of a server, for plugins that do not tell what changed (rule E1).
         uncertain_hours: How long a server runs on without a certain answer; 0 for any time (rule E4).
         claims_hours: How old identity claims may be; 0 for any age (rule E6).
+        at_once: How many workspaces may run for a person; 0 for any number (rule W2).
+        start_single: Whether the only workspace of a person is started without being asked for.
+        language: In which people read the sentences of ``texts``.
+        texts: The folder of a site's own catalogues; None where it has none.
         namespace: The hub's own.
         policy: What workspaces are allowed beyond the strict default.
     """
@@ -254,12 +354,20 @@ class Settings:
     storage_class: str
     access_modes: tuple[str, ...]
     capacity: str
+    homes: bool
+    home_storage_class: str
+    home_access_modes: tuple[str, ...]
+    home_capacity: str
     start_timeout: int
     timezone: zoneinfo.ZoneInfo
     scoped_names: bool
     review_minutes: int
     uncertain_hours: int
     claims_hours: int
+    at_once: int
+    start_single: bool
+    language: str
+    texts: Path | None
     namespace: str
     policy: Policy = STRICT
 
@@ -286,6 +394,7 @@ class Settings:
                     fields[variable.field] = variable.check(environ.get(variable.name, variable.default))
             except ConfigurationError as error:
                 problems += error.problems
+        problems += _problems_of_language(fields)
         if problems:
             raise ConfigurationError(problems)
         return cls(**fields)  # type: ignore[arg-type]  # each variable's parser makes its field's type; a test holds it
@@ -294,8 +403,12 @@ class Settings:
         """The environment that gives these settings, defaults written out."""
         texts = {
             "access_modes": ",".join(self.access_modes),
+            "homes": HOME_CLAIM if self.homes else NO_HOME,
+            "home_access_modes": ",".join(self.home_access_modes),
             "timezone": self.timezone.key,
             "scoped_names": str(self.scoped_names).lower(),
+            "start_single": str(self.start_single).lower(),
+            "texts": str(self.texts or NO_FOLDER),
             "policy": self.policy.file or NO_POLICY,
         }
         return {v.name: texts.get(v.field) or str(getattr(self, v.field)) for v in VARIABLES}
@@ -308,6 +421,19 @@ def chosen_manager(environ: Mapping[str, str] = os.environ) -> str:
         ConfigurationError: It is set, but empty.
     """
     return str(MANAGER.check(environ.get(MANAGER.name, MANAGER.default)))
+
+
+def _problems_of_language(fields: Mapping[str, Any]) -> Iterator[str]:
+    """What can be said once both variables are right."""
+    if "language" in fields and "texts" in fields:
+        language, folder = fields["language"], fields["texts"]
+        known = texts.languages(folder)
+        if language not in known:
+            yield f"WORKSPACE_LANGUAGE={quote(language)} has no catalogue; accepted: {', '.join(known)}."
+        try:
+            texts.catalogue(language, folder)
+        except (OSError, ValueError) as error:
+            yield f"WORKSPACE_TEXTS={quote(str(folder))} has a catalogue that cannot be read: {quote(str(error))}."
 
 
 def _own_namespace(file: Path) -> object:

@@ -82,6 +82,10 @@ class LscsdeWorld(World):
         spec["jupyterWorkspace"] = {**spec["jupyterWorkspace"], "resources": {"limits": {"cpu": "several"}}}
         await self._put(WORKSPACES, name, spec)
 
+    async def keep_home(self, workspace: str) -> None:
+        """Keep them all."""
+        self.environ["WORKSPACE_HOME"] = "claim"
+
     async def outage(self) -> None:
         """Refuse every request for either resource, and cut the watches."""
         self._refusal = self.faults.inject(refuse(503, "ServiceUnavailable"), concerns=_is_ours)

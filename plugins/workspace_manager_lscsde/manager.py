@@ -10,15 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import date
 from typing import Any
 
 from workspace_managers import (
+    HOME,
+    HOMES,
     IDENTITY_CLAIMS,
     TELLS_CHANGES,
     AccessDenied,
     ApiError,
     BackendUnavailable,
     Context,
+    Finding,
     IncompleteAnswer,
     LogLimit,
     StorageRefused,
@@ -29,13 +34,15 @@ from workspace_managers import (
     WorkspaceManager,
     default_claim,
     in_scope,
+    missing_rights,
+    personal_claim,
     quote,
     require_open,
     shared_claim_problem,
     together,
 )
 
-from .compat import BINDINGS, WORKSPACES, Kind, get_object
+from .compat import BINDINGS, GROUP, WORKSPACES, Kind, get_object
 from .listing import Listing
 from .matching import identity_keys
 from .recent import Recent
@@ -58,6 +65,10 @@ BINDINGS_AT_ONCE = 4
 CANDIDATES = 100
 """How many bindings of a person are read anew for a form while a cache is behind."""
 PROBLEMS_SHOWN = 50
+_RIGHTS = (
+    *((GROUP, kind.plural, verb) for kind in (WORKSPACES, BINDINGS) for verb in ("get", "list", "watch")),
+    (GROUP, f"{WORKSPACES.plural}/status", "patch"),
+)
 PAGE_OBJECTS = 500
 _LOGGED_KEPT = 1000
 _MISTAKES = (Trouble.BROKEN, Trouble.STORAGE)
@@ -70,7 +81,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
     """
 
     interface_versions = (1, 1)
-    capabilities = frozenset({IDENTITY_CLAIMS, TELLS_CHANGES})
+    capabilities = frozenset({HOMES, IDENTITY_CLAIMS, TELLS_CHANGES})
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -126,7 +137,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             if record is None:
                 self._dangling_once.log(BINDINGS, binding.name, binding.workspace, _without_workspace(binding))
             elif isinstance(record, WorkspaceRecord):
-                grants.append(record.grant(binding))
+                grants.append(self._grant(record, binding))
         return grants
 
     async def _read_anew(self, user: User) -> Sequence[Workspace]:
@@ -151,7 +162,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         for bound in self._still_granted(user, name, answers):
             record = None if raw is None else read_workspace(raw)
             if isinstance(record, WorkspaceRecord):
-                return record.grant(bound)
+                return self._grant(record, bound)
         return None
 
     async def confirm(self, user: User, name: str) -> Workspace:
@@ -204,7 +215,9 @@ class LscsdeWorkspaceManager(WorkspaceManager):
                     continue
                 if binding.grants(user):
                     bindings.append(binding)
-            return require_open(user, name, [record.grant(binding) for binding in bindings], self.context.today())
+            return require_open(
+                user, name, [self._grant(record, binding) for binding in bindings], self.context.today()
+            )
 
     async def _confirmed(self, user: User, name: str, candidates: list[Binding]) -> Workspace:
         if not candidates:
@@ -221,7 +234,10 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         if not bound:
             raise AccessDenied(f"{quote(user.name)} has no binding for the workspace {quote(name)} any more")
         record = self._usable(user, name, raw)
-        return require_open(user, name, [record.grant(binding) for binding in bound], today)
+        return require_open(user, name, [self._grant(record, binding) for binding in bound], today)
+
+    def _grant(self, record: WorkspaceRecord, binding: Binding) -> Workspace:
+        return record.grant(binding, keeps_home=self.context.settings.homes)
 
     def _usable(self, user: User, name: str, raw: Mapping[str, Any] | None) -> WorkspaceRecord:
         if raw is None:
@@ -235,8 +251,22 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         raise kind(f"the workspace {quote(name)} is set aside: {record.reason}", rule=rule)
 
     async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
-        """The workspace's own claim in its folder, further storage where it wants it, the shared claim read-only."""
-        return _record_of(workspace).volumes()
+        """The workspace's own claim in its folder, further storage where it wants it, the shared claim read-only.
+
+        With ``WORKSPACE_HOME=claim``, the person's home folder too.
+        """
+        volumes, settings = _record_of(workspace).volumes(), self.context.settings
+        if not workspace.keeps_home:
+            return volumes
+        home = Volume(
+            claim=personal_claim(user.username, workspace.name),
+            mount_path=HOME,
+            personal=True,
+            storage_class=settings.home_storage_class,
+            access_modes=settings.home_access_modes,
+            capacity=settings.home_capacity,
+        )
+        return (home, *volumes)
 
     async def naming(self, claim: str) -> Collection[str] | None:
         """The workspaces that name a claim, read from the API server, those that are set aside too."""
@@ -258,8 +288,28 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             # Usually another start of the same workspace was faster; the next start writes what is still missing.
             self.context.log.debug("The status of workspace %s was not written: %s", record.name, error)
 
+    async def explain(self, user: User, name: str) -> Sequence[Finding]:
+        """The workspace, and each binding of it that is this user's or may be; how many others have one.
+
+        Read from the API server.
+        """
+        raw = await self._read(WORKSPACES, name)
+        bindings = await self._listing.bindings_of(name)
+        today, others = self.context.today(), 0
+        found = [_workspace_finding(name, raw, today)]
+        for binding in bindings:
+            of_binding = list(_binding_findings(binding, user, today))
+            others += not of_binding
+            found += of_binding
+        if others:
+            found.append(Finding("A2", f"bindings of workspace {quote(name, 80)}", f"{others} for others", None))
+        if not bindings:
+            made = f"one that names {quote(user.username)}"
+            found.append(Finding("A2", f"bindings of workspace {quote(name, 80)}", "there is none", False, made))
+        return found
+
     async def problems(self) -> Sequence[str]:
-        """What keeps the shared claim from being mounted, and every resource that is set aside, with the reason.
+        """Rights that are missing, what keeps the shared claim from being mounted, every resource that is set aside.
 
         Read from the API server; the first 50, and how many more.
         """
@@ -271,7 +321,10 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             for claim in named_claims(raw):
                 users.setdefault(claim, set()).add(record.name)
         shared = await shared_claim_problem(self.context.kube)
-        found = [*([shared] if shared else ()), *_workspace_problems(workspaces.values(), users)]
+        lacking: Sequence[str] = ()
+        with suppress(ApiError):  # the framework tells that rights are not known
+            lacking = await missing_rights(self.context.kube, _RIGHTS)
+        found = [*lacking, *([shared] if shared else ()), *_workspace_problems(workspaces.values(), users)]
         async for raw in self._objects(BINDINGS):
             if problem := _binding_problem(raw, workspaces):
                 found.append(f"binding {quote(raw['metadata']['name'], 80)}: {problem}")
@@ -411,6 +464,39 @@ def _record_of(workspace: Workspace) -> WorkspaceRecord:
     if not isinstance(workspace.source, WorkspaceRecord):
         raise StorageRefused(f"the workspace {quote(workspace.name)} does not come from this plugin")
     return workspace.source
+
+
+def _workspace_finding(name: str, raw: Mapping[str, Any] | None, today: date) -> Finding:
+    if raw is None:
+        return Finding("A2", f"workspace {quote(name, 80)}", "there is none of this name", False, "another name")
+    record = read_workspace(raw)
+    what = f"workspace {quote(name, 80)} (version {record.version})"
+    if isinstance(record, SetAside):
+        return Finding("F3", what, f"set aside: {record.reason}", False, "the mistake mended")
+    opens = record.first_day <= today <= record.last_day
+    days = f"from {record.first_day} to {record.last_day}"
+    return Finding("A1", f"{what}, spec.validity", days, opens, f"days with {today} among them")
+
+
+def _binding_findings(raw: Mapping[str, Any], user: User, today: date) -> Iterable[Finding]:
+    """Nothing for one that is somebody else's for certain."""
+    metadata = raw["metadata"]
+    what = f"binding {quote(metadata['name'], 80)} (version {metadata.get('resourceVersion')})"
+    try:
+        binding = read_binding(raw)
+    except Refused as refused:
+        yield Finding("F3", what, f"set aside: {refused.reason}", False, "the mistake mended")
+        return
+    if binding.username not in (None, user.username):
+        return
+    if binding.username is not None:
+        yield Finding("A2", f"{what}, spec.username", quote(binding.username), True)
+    for rule in binding.rules:
+        asked = f"{quote(rule.claim, 80)} {rule.operator.value} {', '.join(sorted(map(quote, rule.values)))}"
+        said = "an identity provider that says so of the user"
+        yield Finding("A2", f"{what}, spec.claims", asked, rule.holds(user.identity_claims), said)
+    ends = f"last day {binding.last_day}"
+    yield Finding("A1", f"{what}, spec.expires", ends, today <= binding.last_day, f"a day after {today}")
 
 
 def _without_workspace(binding: Binding) -> str:

@@ -137,7 +137,7 @@ class WorkspaceRecord(NamedTuple):
     node_selector: Mapping[str, str]
     tolerations: tuple[Mapping[str, Any], ...]
 
-    def grant(self, binding: Binding) -> Workspace:
+    def grant(self, binding: Binding, *, keeps_home: bool = False) -> Workspace:
         """This workspace as granted by a binding."""
         return Workspace(
             name=self.name,
@@ -152,6 +152,7 @@ class WorkspaceRecord(NamedTuple):
             labels=self.labels,
             node_selector=self.node_selector,
             tolerations=self.tolerations,
+            keeps_home=keeps_home,
             uid=self.uid,
             versions={"workspace": self.version, "binding": binding.version},
             source=self,

@@ -30,7 +30,7 @@ from workspace_managers import Kube, Settings
 from workspace_managers.kube.claims import OWNER_ANNOTATION, OWNER_UID_ANNOTATION, ensure_claims
 from workspace_managers.kube.guard import Guard as Guarded
 from workspace_managers.kube.guard import guard as is_guarded
-from workspace_managers.names import SHARED_CLAIM, default_claim
+from workspace_managers.names import SHARED_CLAIM, default_claim, personal_claim
 from workspace_managers.pods import rebuild
 
 SETTINGS = Settings.from_environ({"POD_NAMESPACE": "unused"})
@@ -164,6 +164,24 @@ PODS: dict[str, tuple[str, Object, str | None]] = {
     "additional storage in the status, by its workspace": ("hub", pod("brain-scans", named="brain"), None),
     "default name that is cut": ("hub", pod(default_claim(LONG)), f"is of workspace {LONG}, "),
     "default name that is cut, by its workspace": ("hub", pod(default_claim(LONG), named=LONG), None),
+    "home folder of a person in it": ("hub", pod(personal_claim("alice", "heart")), HEART),
+    "home folder of a person in it, by another workspace": (
+        "hub",
+        pod(personal_claim("alice", "heart"), named="lungs"),
+        HEART,
+    ),
+    "home folder of a person in it, by its workspace": (
+        "hub",
+        pod(personal_claim("alice", "heart"), named="heart"),
+        None,
+    ),
+    "home folder with a name that is cut": ("hub", pod(personal_claim("alice", LONG)), f"is of workspace {LONG}, "),
+    "home folder with a name that is cut, by its workspace": (
+        "hub",
+        pod(personal_claim("alice", LONG), named=LONG),
+        None,
+    ),
+    "home folder of a workspace whose name ends alike": ("hub", pod(personal_claim("alice", "my-heart")), None),
     "copy of a claim": ("person", copied("jupyter-heart", "dataSource"), HEART),
     "copy of a claim, by its other field": ("person", copied("jupyter-heart", "dataSourceRef"), HEART),
     "copy of a claim that nobody names": ("person", copied("scratch", "dataSource"), None),
@@ -268,6 +286,12 @@ OWNERSHIP: dict[str, tuple[str, str, str, Object, str | None]] = {
         {"metadata": {"labels": {"a": "b"}, "annotations": {"workspace-managers/note": "x"}}},
         None,
     ),
+    "person says whose home folder it is": (
+        *("person", "PATCH", f"{CLAIMS}/{OWNED}"),
+        annotated(person="mallory"),
+        BY_PERSON,
+    ),
+    "hub says whose home folder it is": ("hub", "PATCH", f"{CLAIMS}/{OWNED}", annotated(person="alice"), None),
     "person says the same of the owner": ("person", "PATCH", f"{CLAIMS}/{OWNED}", annotated(owner="heart"), None),
     "status is written": ("person", "PATCH", f"{CLAIMS}/{OWNED}/status", {"status": {"phase": "Bound"}}, None),
     "hub changes the owner": ("hub", "PATCH", f"{CLAIMS}/{OWNED}", annotated(owner="brain"), None),
@@ -291,7 +315,15 @@ async def test_hub_makes_a_claim_and_adopts_one(guard: Guard) -> None:
     try:
         for name in ("heart", "lungs"):
             started = factories.workspace(name, uid="one")
-            await ensure_claims(kube, SETTINGS, started, [factories.volume(f"jupyter-{name}")], _named_by_its_own)
+            await ensure_claims(
+                kube,
+                SETTINGS,
+                started,
+                [factories.volume(f"jupyter-{name}")],
+                _named_by_its_own,
+                user=factories.ALICE,
+                today=factories.TODAY,
+            )
             made = await guard.cluster.call("GET", f"{claims}/jupyter-{name}")
             expected = {OWNER_ANNOTATION: name, OWNER_UID_ANNOTATION: "one"}
             assert made["metadata"]["annotations"].items() >= expected.items()

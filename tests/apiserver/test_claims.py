@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.apiserver.cluster import RealCluster
-from tests.factories import volume, workspace
+from tests.factories import ALICE, TODAY, volume, workspace
 from workspace_managers import Kube, Policy, Settings, StorageRefused
 from workspace_managers.kube.claims import OWNER_ANNOTATION, OWNER_UID_ANNOTATION, ensure_claims
 
@@ -39,7 +39,8 @@ class Hub:
 
         settings = replace(SETTINGS, policy=policy or SETTINGS.policy)
         claim = f"jupyter-{name}"
-        await ensure_claims(self.kube, settings, workspace(name, uid=uid), [volume(claim)], naming)
+        grant = workspace(name, uid=uid)
+        await ensure_claims(self.kube, settings, grant, [volume(claim)], naming, user=ALICE, today=TODAY)
         found: dict[str, str] = (await self.kube.get(f"{self.claims}/{claim}"))["metadata"]["annotations"]
         return found
 

@@ -155,13 +155,13 @@ class ForgettableKube(Kube):
 
     def __init__(self, namespace: str, kubeconfig: Mapping[str, Any]) -> None:
         super().__init__(namespace, kubeconfig)
-        self._streams: dict[str, aiohttp.StreamReader] = {}
+        self._streams: set[tuple[str, aiohttp.StreamReader]] = set()  # of a collection, several at times
         self._lost: set[str] = set()
 
     def forget(self) -> None:
         """End each open watch; the next one of its collection is answered with 410."""
-        self._lost = set(self._streams)
-        for stream in self._streams.values():
+        self._lost = {path for path, _ in self._streams}
+        for _, stream in self._streams:
             stream.set_exception(ConnectionResetError("cut by the benchmark"))
 
     @contextlib.asynccontextmanager
@@ -173,11 +173,11 @@ class ForgettableKube(Kube):
             self._lost.remove(path)
             raise ApiError(410, "Expired", "the benchmark says so")
         async with super().stream(path, query, silence=silence) as stream:
-            self._streams[path] = stream
+            self._streams.add((path, stream))
             try:
                 yield stream
             finally:
-                del self._streams[path]
+                self._streams.discard((path, stream))
 
 
 class Heartbeat:

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.benchmarks import __main__ as program
-from tests.benchmarks import admission
+from tests.benchmarks import admission, namespaces
 
 BINDINGS = 120
 
@@ -49,3 +49,11 @@ async def test_small_run_of_admission_has_a_row_for_each_size() -> None:
     table = admission.table(await admission.measured(sizes=(1, 3), pairs=2))
     rows = [line.split(" | ")[0] for line in table.splitlines()[4:]]
     assert rows == ["| 1", "| 3"]
+
+
+async def test_small_run_of_namespaces_counts_a_watch_of_each_and_of_all() -> None:
+    """S9: two lists for each namespace, or two for all, and then watches."""
+    costs, _ = await namespaces.measured(namespaces=3, servers=6, watched=1.0)
+    assert [cost.requests >= least for cost, least in zip(costs.values(), (6, 2), strict=True)] == [True, True]
+    assert costs["one watch of all"].requests < 6
+    assert namespaces.table(costs).count("\n") == 3

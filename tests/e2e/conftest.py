@@ -23,7 +23,7 @@ import jupyterhub
 import pytest
 import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 from tests.apiserver.cluster import ClusterError, GivenCluster, RealCluster, cluster_of_tests
 from tests.apiserver.demo import prepared
@@ -122,6 +122,7 @@ async def demo(
     there = await prepared(cluster, folder) if cluster else None
     # In a file that waits for a start to fail, that need not take the default of 15 minutes.
     environ = {"KS_START_TIMEOUT": str(getattr(request.module, "START_SECONDS", 240))}
+    environ |= getattr(request.module, "ENVIRON", {})
     files = getattr(request.module, "config_files", None)
     if later := getattr(request.module, "LATER", None):
         files = partial(with_later, later)
@@ -196,12 +197,12 @@ class Hub:
         self._kube = kube
         self._http = http
 
-    async def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    async def call(self, method: str, path: str, body: object = None, token: str | None = None) -> tuple[int, Any]:
         async with self._http.request(
             method,
             f"{self._demo.url}/hub/api{path}",
             json=body,
-            headers={"Authorization": f"token {self._demo.hub_api_token}"},
+            headers={"Authorization": f"token {token or self._demo.hub_api_token}"},
         ) as answer:
             text = await answer.text()
             return answer.status, await answer.json() if text.startswith(("{", "[")) else text
@@ -221,16 +222,16 @@ class Hub:
             await self.wait(user, lambda server: bool(server.get("ready")))
         return status, answer
 
-    async def stop(self, user: str) -> None:
-        status, _ = await self.call("DELETE", f"/users/{user}/server")
+    async def stop(self, user: str, server: str = "") -> None:
+        status, _ = await self.call("DELETE", f"/users/{user}/{f'servers/{server}' if server else 'server'}")
         assert status in (202, 204, 400, 404), status
-        await self.wait(user, lambda server: not server)
+        await self.wait(user, lambda found: not found, server)
 
-    async def wait(self, user: str, done: Callable[[dict[str, Any]], bool]) -> None:
+    async def wait(self, user: str, done: Callable[[dict[str, Any]], bool], server: str = "") -> None:
         async with asyncio.timeout(60):
             while True:
                 _, answer = await self.call("GET", f"/users/{user}")
-                if done((answer.get("servers") or {}).get("") or {}):
+                if done((answer.get("servers") or {}).get(server) or {}):
                     return
                 await asyncio.sleep(0.2)
 
@@ -290,27 +291,81 @@ async def assert_accessible(person: Person) -> None:
     assert results.violations_count == 0, results.generate_report()
 
 
+LOOKS: tuple[tuple[str, int, dict[str, Any]], ...] = (
+    ("", 1280, {"color_scheme": "light"}),
+    ("-phone", 360, {"color_scheme": "light"}),
+    ("-zoomed", 320, {"color_scheme": "light"}),  # 1280 at 400 %, as WCAG 1.4.10 has it
+    ("-dark", 1280, {"color_scheme": "dark"}),
+    ("-contrast", 1280, {"color_scheme": "light", "forced_colors": "active"}),
+)
+
+
 class Person:
-    """Somebody in front of a browser."""
+    """Somebody in front of a browser.
+
+    Attributes:
+        blocked: What the browser did not run or load, as the page did not allow it; nothing, at the end of a test.
+    """
 
     def __init__(self, page: Page, demo: Place, name: str) -> None:
         self.page = page
+        self.blocked: list[str] = []
+        page.on("console", self._hear)
         self.name = name
         self._demo = demo
 
+    def _hear(self, message: ConsoleMessage) -> None:
+        if "Content Security Policy" in message.text:
+            self.blocked.append(message.text)
+
     async def sign_in(self) -> None:
+        """Sign in, and be where that leads to: at home."""
         await self.page.goto(f"{self._demo.url}/hub/login")
         await self.page.get_by_label("Username").fill(self.name)
         await self.page.get_by_label("Password").fill(self._demo.password)
         await self.page.locator("#login_submit").click()
-        await self.page.wait_for_url("**/hub/**")
-        await self.page.goto(f"{self._demo.url}/hub/spawn")
+        await self.page.wait_for_url("**/hub/home")
+
+    async def visit(self, path: str) -> None:
+        await self.page.goto(f"{self._demo.url}{path}")
 
     async def shot(self, name: str) -> None:
         SHOTS.mkdir(parents=True, exist_ok=True)
         await self.page.screenshot(path=SHOTS / f"{name}.png", full_page=True)
 
-    async def contents(self, path: str, method: str = "GET", body: object = None) -> tuple[int, Any]:
+    async def look(self, name: str) -> None:
+        """A picture of the page wide, narrow, zoomed, dark and in forced colours, and how it is read out.
+
+        Everybody can use it in both colours; nothing has to be scrolled sideways.
+        """
+        for suffix, width, media in LOOKS:
+            await self.page.set_viewport_size({"width": width, "height": 800})
+            # In motion, the colours of JupyterHub's own bar take a while to change.
+            await self.page.emulate_media(**media, reduced_motion="reduce")
+            assert await self.page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
+            await self.shot(f"{name}{suffix}")
+            if suffix in ("", "-dark"):
+                await assert_accessible(self)
+        await self.page.set_viewport_size({"width": 1280, "height": 800})
+        await self.page.emulate_media(color_scheme="light", forced_colors="none", reduced_motion="no-preference")
+        (SHOTS / f"{name}.txt").write_text("".join(f"{role} {said}\n" for role, said in await self.read_out()))
+
+    async def read_out(self) -> list[tuple[str, str]]:
+        """What a screen reader has to say, in its order: the roles and names of Chromium's accessibility tree."""
+        session = await self.page.context.new_cdp_session(self.page)
+        nodes = {node["nodeId"]: node for node in (await session.send("Accessibility.getFullAXTree"))["nodes"]}
+        await session.detach()
+        found: list[tuple[str, str]] = []
+        left = [next(iter(nodes))]
+        while left:
+            node = nodes[left.pop()]
+            left += reversed([each for each in node.get("childIds", ()) if each in nodes])
+            role, said = (node.get(part, {}).get("value", "") for part in ("role", "name"))
+            if not node["ignored"] and said and role != "InlineTextBox":
+                found.append((role, said))
+        return found
+
+    async def contents(self, path: str, method: str = "GET", body: object = None, server: str = "") -> tuple[int, Any]:
         """The server's own files, asked with the person's session as JupyterLab does."""
         result: dict[str, Any] = await self.page.evaluate(
             """async ([path, method, body]) => {
@@ -322,7 +377,7 @@ class Person:
                 });
                 return {status: answer.status, text: await answer.text()};
             }""",
-            [f"/user/{self.name}/api/contents/{path}", method, body],
+            [f"/user/{self.name}/{server + '/' if server else ''}api/contents/{path}", method, body],
         )
         try:
             return result["status"], json.loads(result["text"])
@@ -338,14 +393,19 @@ class Person:
 @pytest_asyncio.fixture(loop_scope="session")
 async def person(browser: Browser, demo: Place) -> AsyncIterator[Callable[..., Any]]:
     contexts = []
+    people = []
 
-    async def make(name: str, **options: Any) -> Person:
+    async def make(name: str, page: str = "/hub/spawn", **options: Any) -> Person:
         context = await browser.new_context(**options)
         contexts.append(context)
         person = Person(await context.new_page(), demo, name)
+        people.append(person)
         await person.sign_in()
+        if page != "/hub/home":
+            await person.visit(page)
         return person
 
     yield make
     for context in contexts:
         await context.close()
+    assert [each.blocked for each in people if each.blocked] == []

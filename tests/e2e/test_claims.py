@@ -73,7 +73,9 @@ async def test_group_that_is_taken_away_ends_the_server(person: Make, hub: Hub, 
     await gone(hub, "jupyter-alice")
     await hub.wait("alice", lambda server: not server)
     await alice.page.goto(f"{demo.url}/hub/home")
-    await expect(alice.page.get_by_role("status")).to_contain_text("Your access to this workspace was taken away")
+    await expect(alice.page.locator("main .wm-note, main .wm-warning")).to_contain_text(
+        "Your access to this workspace was taken away"
+    )
     assert [line["rule"] for line in decisions_of(demo, "session", "alice")] == ["A2"]
     assert "jupyter-bob" in await hub.pods()
     await hub.stop("bob")

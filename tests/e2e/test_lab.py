@@ -76,6 +76,33 @@ async def test_lab_shows_the_workspaces_title_as_text(person: Make, hub: Hub, de
     await hub.stop("alice")
 
 
+async def test_save_that_fails_is_told_as_what_it_may_be(person: Make, hub: Hub, demo: Demo) -> None:
+    """F2: Jupyter Server says of a full disk that a file of another name was not found."""
+    said = "Unexpected error while saving file: full/x.txt [Errno 2] No such file or directory: '.~x.txt' -> 'x.txt'"
+
+    async def fail(route: Route) -> None:
+        if route.request.method == "PUT":
+            await route.fulfill(status=500, json={"message": said, "reason": None})
+        else:
+            await route.continue_()
+
+    alice = await person("alice")
+    await open_lab(alice, hub, demo, "full")
+    await alice.page.route("**/api/contents/**", fail)
+    await alice.page.locator(".jp-LauncherCard[data-category=Other]", has_text="Text File").click()
+    await expect(alice.page.locator(".jp-FileEditor")).to_be_visible(timeout=30_000)
+    await alice.page.locator(".jp-FileEditor .cm-content").click()
+    await alice.page.keyboard.type("found something")
+    await alice.page.keyboard.press("Control+s")
+    await alice.page.get_by_role("button", name="Rename and Save").click()
+    dialog = alice.page.locator(".jp-Dialog", has_text="Unexpected error while saving file")
+    await expect(dialog).to_contain_text("There may be no room left: then nothing more can be saved", timeout=30_000)
+    await expect(dialog.locator(".workspace-full")).to_have_count(1)
+    await alice.shot("lab-full")
+    await alice.page.goto("about:blank")
+    await hub.stop("alice")
+
+
 async def test_lab_opens_where_files_are_kept(person: Make, hub: Hub, demo: Demo) -> None:
     """A notebook made without a look at the folders is there after a stop; what is elsewhere is one click away."""
     alice = await person("alice")
@@ -155,7 +182,7 @@ async def test_lab_warns_on_the_last_day_in_the_words_of_the_hub(person: Make, h
     assert found.violations_count == 0, found.generate_report()
     assert thrown == []
     await carol.page.goto(f"{demo.url}/hub/home")
-    said = await carol.page.get_by_role("status").inner_text()
+    said = await carol.page.locator("main .wm-note, main .wm-warning").inner_text()
     before, after = told.split("|")
     assert (said[: len(before)], said[-len(after) :]) == (before, after)
     await hub.stop("carol")

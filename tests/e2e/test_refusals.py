@@ -208,8 +208,7 @@ async def test_unavailable_backend_has_a_page_of_its_own(person: Make, demo: Dem
     assert FILES_ARE_KEPT in text
     await expect(alice.page.get_by_role("radio")).to_have_count(0)
     await expect(alice.page.get_by_role("button", name="Start")).to_have_count(0)
-    await alice.shot("unavailable")
-    await assert_accessible(alice)
+    await alice.look("unavailable")
     demo.api.fault = None
     async with asyncio.timeout(60):
         while (await loaded(alice, demo)) != 200:  # noqa: ASYNC110 - nor when the watch is back
@@ -229,8 +228,9 @@ async def test_progress_and_failed_start_say_what_to_do(person: Make, hub: Hub) 
     await alice.page.locator('input[name="profile"][value="broken-start"]').check(force=True)
     await alice.page.get_by_role("button", name="Start").click()
     await alice.page.wait_for_url("**/spawn-pending/**")
-    await expect(alice.page.locator("#progress-message")).to_contain_text(CONTAINER, timeout=20_000)
-    assert "broken-start" in await alice.page.inner_text("main")
+    await expect(alice.page.locator("#progress-message")).to_contain_text("Its software has started", timeout=20_000)
+    await expect(alice.page.locator("#progress-log")).to_contain_text(CONTAINER)
+    assert "Workspace: Broken start" in await alice.page.inner_text("main")
     await alice.shot("progress")
     await assert_accessible(alice)
     alert = alice.page.get_by_role("alert")
@@ -241,8 +241,7 @@ async def test_progress_and_failed_start_say_what_to_do(person: Make, hub: Hub) 
     await alice.shot("failed-start")
     await assert_accessible(alice)
     await alice.page.goto(alice.page.url.split("/hub/")[0] + "/hub/spawn-pending/alice")
-    await alice.shot("failed-start-page")
-    await assert_accessible(alice)
+    await alice.look("failed-start-page")
 
 
 async def test_start_can_be_cancelled_on_its_page(person: Make, hub: Hub) -> None:

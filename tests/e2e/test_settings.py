@@ -59,6 +59,7 @@ c.KubeSpawner.modify_pod_hook = hook
 c.KubeSpawner.profile_list = [
     {"display_name": "t", "slug": "tuned", "kubespawner_override": {"image": "operators/profile:1", "mem_limit": "64G"}}
 ]
+c.JupyterHub.allow_named_servers = False
 c.KubeSpawner.options_form = "<b id='theirs'>theirs</b>"
 c.KubeSpawner.profile_form_template = "<b id='theirs'>theirs</b>"
 c.KubeSpawner.delete_pvc = True
@@ -176,6 +177,10 @@ COUNTED: dict[str, tuple[str, Check]] = {
     "options_form": (
         "no effect, one warning",
         lambda s: s.log.count(f"KubeSpawner.options_form {NO_EFFECT}") == 1 and "id='theirs'" not in s.form,
+    ),
+    "allow_named_servers, turned off": (
+        "every workspace is opened by the server without a name, one warning",
+        lambda s: s.log.count("JupyterHub.allow_named_servers is turned off, so every workspace is opened by") == 1,
     ),
     "profile_form_template": (
         "no effect, one warning",

@@ -77,8 +77,7 @@ async def test_carol_is_told_whom_to_ask(person: Make) -> None:
     assert "carol" in await carol.page.inner_text("main")
     await expect(carol.page.get_by_role("radio")).to_have_count(0)
     await expect(carol.page.get_by_role("button", name="Start")).to_have_count(0)
-    await carol.shot("empty")
-    await assert_accessible(carol)
+    await carol.look("empty")
 
 
 async def test_bobs_title_is_text(person: Make) -> None:
@@ -197,8 +196,7 @@ async def test_forged_choice_is_denied_on_the_form(person: Make, hub: Hub) -> No
     text = await alice.page.inner_text("body")
     assert "No such profile" not in text
     assert "HTTP 403" not in text
-    await alice.shot("denied")
-    await assert_accessible(alice)
+    await alice.look("denied")
     assert "jupyter-alice" not in await hub.pods()
 
 
@@ -223,7 +221,7 @@ async def test_hostile_text_in_every_field_is_only_text(person: Make, hub: Hub) 
         image="example/notebook:1.0",
     )
     alice = await person("alice")
-    await alice.shot("form-hostile")
+    await alice.look("form-hostile")
     assert await alice.page.evaluate("window.hacked") is None
     text = await alice.page.inner_text("main")
     assert "<script>" in text

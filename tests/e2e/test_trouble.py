@@ -81,7 +81,7 @@ async def told(someone: Person, words: str) -> None:
 
     async with asyncio.timeout(SECONDS / 1000):
         await until(is_there)
-    await expect(someone.page.get_by_role("status").first).to_contain_text(KEPT)
+    await expect(someone.page.locator("main .wm-note, main .wm-warning").first).to_contain_text(KEPT)
 
 
 async def test_server_out_of_memory(person: Make, hub: Hub) -> None:
@@ -117,7 +117,9 @@ async def test_pod_that_is_evicted(person: Make, hub: Hub, cluster: NodeCluster)
         await until(is_gone)
     await told(someone, "The cluster has ended your workspace")
     await home(someone, "spawn")
-    await expect(someone.page.get_by_role("status").first).to_contain_text("The cluster has ended your workspace")
+    await expect(someone.page.locator("main .wm-note, main .wm-warning").first).to_contain_text(
+        "The cluster has ended your workspace"
+    )
     await someone.shot("trouble-evicted")
     await assert_accessible(someone)
     status, answer = await hub.start("evicted", {"profile": "evicted"})
@@ -183,7 +185,9 @@ async def test_last_day_ends_a_server_while_the_hub_is_away(person: Make, hub: H
         await until(has_ended)
     await demo.start_hub()
     await home(someone)
-    await expect(someone.page.get_by_role("status").first).to_contain_text("has ended with its last day")
+    await expect(someone.page.locator("main .wm-note, main .wm-warning").first).to_contain_text(
+        "has ended with its last day"
+    )
     await someone.shot("trouble-last-day")
     await assert_accessible(someone)
     moved(demo).unlink()

@@ -109,6 +109,7 @@ class _Worker:
                 settings=self._settings,
                 authenticator=SimpleNamespace(enable_auth_state=False),
                 get_auth_state=_no_auth_state,
+                spawners={},  # others than this one
             )
             spawner = self._config.JupyterHub.spawner_class(config=self._config, user=user, _mock=True)
             spawner.handler, spawner.cmd = _Handler(), ["jupyterhub-singleuser"]

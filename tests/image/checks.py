@@ -17,7 +17,19 @@ ETC = "usr/local/etc/jupyterhub"
 # The rest of the table has defaults that are the cluster's, the namespace's or the operator's own.
 _OTHERS = (
     *("WORKSPACE_TIMEZONE", "WORKSPACE_SCOPED_NAMES", "WORKSPACE_REVIEW_MINUTES", "WORKSPACE_UNCERTAIN_HOURS"),
-    *("WORKSPACE_CLAIMS_HOURS", "POD_NAMESPACE", "WORKSPACE_POLICY"),
+    *(
+        "WORKSPACE_CLAIMS_HOURS",
+        "WORKSPACES_AT_ONCE",
+        "WORKSPACE_HOME",
+        "WORKSPACE_HOME_STORAGE_CLASS",
+        "WORKSPACE_HOME_ACCESS_MODES",
+        "WORKSPACE_HOME_CAPACITY",
+        "WORKSPACE_START_SINGLE",
+        "WORKSPACE_LANGUAGE",
+        "WORKSPACE_TEXTS",
+        "POD_NAMESPACE",
+        "WORKSPACE_POLICY",
+    ),
 )
 OF_THE_SEED = [variable for variable in VARIABLES if variable.name not in _OTHERS]
 _MAY_BE_NEW = re.compile(

@@ -66,7 +66,6 @@ def run_in(image: Image, root: Path, *arguments: str) -> subprocess.CompletedPro
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
         check=False,
     )
 

@@ -55,7 +55,7 @@ def rude(site: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The plugin."""
     from wm_rude import RudeManager  # type: ignore[import-not-found]  # noqa: PLC0415 - installed a moment ago
 
-    async def made(*_: object) -> None:
+    async def made(*_: object, **__: object) -> None:
         """No claim is made here."""
 
     monkeypatch.setattr(engine, "ensure_claims", made)

@@ -135,7 +135,7 @@ class Server:
         asked_at: When the review began that it was stopped by.
     """
 
-    name = ""
+    name = workspace = title = ""
     pending = None
     orm_spawner = None
     handler = None
@@ -143,6 +143,7 @@ class Server:
     def __init__(self, hub: Hub, user: str) -> None:
         self.user = SimpleNamespace(name=user, authenticator=SimpleNamespace(enable_auth_state=False))
         self.pod_name = f"jupyter-{user}"
+        self.namespace = hub.namespace
         self.stopped_at: float | None = None
         self.asked_at = 0.0
         self._hub = hub

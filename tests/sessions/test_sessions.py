@@ -12,6 +12,7 @@ from tests.sessions import __main__ as run_module
 from tests.sessions.__main__ import BOUND_SECONDS, GOOD, LEFT, OUTLIVED, RETURN_SECONDS, Life, Run
 from tests.sessions.outage import outage
 from workspace_managers import engine
+from workspace_managers.contract.proxy import refuse
 from workspace_managers.engine import Answer, Review
 from workspace_managers.hub import sessions
 
@@ -75,6 +76,24 @@ def test_server_that_outlives_its_grant_is_found(
     assert run.found[OUTLIVED] == found
 
 
+@pytest.mark.parametrize(
+    ("away", "slowest"),
+    [
+        pytest.param([], 3.0, id="always-somebody"),
+        pytest.param([(0.5, 1.5)], 3.0, id="away-before"),
+        pytest.param([(0.5, 3.0)], 2.0, id="away-as-it-ended"),
+        pytest.param([(0.5, 2.5), (3.0, 4.0)], 1.0, id="away-twice"),
+        pytest.param([(4.0, 9.0)], 0.0, id="stopped-meanwhile"),
+        pytest.param([(6.0, 9.0)], 3.0, id="away-later"),
+    ],
+)
+def test_slowest_end_is_from_when_there_was_somebody_to_ask(away: list[tuple[float, float]], slowest: float) -> None:
+    run = Run(1, 1, print)
+    run._away = away
+    run._measure(life((0, 1, True), (1, 2, False)), 5.0)
+    assert run.slowest == slowest
+
+
 async def test_small_run_is_right() -> None:
     run = Run(120, 7, print)
     await run.run()
@@ -93,12 +112,14 @@ async def test_uncertain_answer_that_is_taken_for_an_end_is_found(monkeypatch: p
     monkeypatch.setattr(sessions, "RETRY_SECONDS", 0.1)
     run = Run(120, 3, print)
 
-    async def refuse_all_the_time() -> None:
+    async def refuse_what_every_server_is_reviewed_by() -> None:
         while True:
-            await run._refuse()
-            await asyncio.sleep(1)
+            with run._proxy.inject(refuse(503, "Injected")):
+                run._hub.manager.context.changed()
+                await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)
 
-    monkeypatch.setattr(run, "_disturb", refuse_all_the_time)
+    monkeypatch.setattr(run, "_disturb", refuse_what_every_server_is_reviewed_by)
     await run.run()
     assert run.found[GOOD] + run.found[LEFT]
 

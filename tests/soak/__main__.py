@@ -39,6 +39,8 @@ STAY_SECONDS = (120.0, 600.0)
 """Of the run's own time; twenty times as long by the manager's clock."""
 LAST_DAY_EVERY = 10
 """One person in so many has access until the midnight in the run."""
+EVENT_SECONDS = 3600.0 / SPEED
+"""How long the API server keeps an event: an hour, by the manager's clock. KubeSpawner keeps all that there are."""
 LOOK_SECONDS = 20.0
 """How often somebody looks at the page of their server."""
 SAMPLE_SECONDS = 5.0
@@ -48,7 +50,9 @@ import asyncio, datetime, json, pathlib, time
 
 async def tell():
     while True:
-        pathlib.Path(TOLD).write_text(json.dumps({"tasks": len(asyncio.all_tasks())}))
+        written = pathlib.Path(TOLD + ".new")
+        written.write_text(json.dumps({"tasks": len(asyncio.all_tasks())}))
+        written.replace(TOLD)  # whole, whenever it is read
         await asyncio.sleep(1)
 
 service = c.JupyterHub.spawner_class.workspace_service
@@ -128,7 +132,9 @@ class Crowd:
         """Whether it is ready, within so many seconds."""
         until = monotonic() + seconds
         while True:
-            _, user = await self._hub.call("GET", f"/users/{name}")
+            status, user = await self._hub.call("GET", f"/users/{name}")
+            if status != 200:
+                raise aiohttp.ClientError(f"the hub answered {status}")
             server = (user.get("servers") or {}).get("") or {}
             if server.get("ready") or monotonic() >= until:
                 return bool(server.get("ready"))
@@ -177,7 +183,7 @@ async def soak(minutes: float, count: int) -> tuple[list[Sample], Counter[str]]:
         later = f"TOLD, FIRST, SPEED = {str(told)!r}, {first.isoformat()!r}, {SPEED}\n{LATER}"
         files = partial(with_later, later, folder, demo_module.hub_config_files())
         patch.setattr(demo_module, "hub_config_files", files)
-        async with RealCluster() as cluster:
+        async with RealCluster(flags=[f"--event-ttl={EVENT_SECONDS:.0f}s"]) as cluster:
             there = await prepared(cluster, folder)
             async with (
                 Demo(folder / "state", 0, cluster=there, images=IMAGES, say=lambda _line: None) as demo,

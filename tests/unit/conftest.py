@@ -74,7 +74,7 @@ def plugin(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Plugin:
         plugin.context = TodayContext(settings=context.settings, kube=context.kube, log=context.log)
         return plugin
 
-    async def ensure(*_: object) -> None:
+    async def ensure(*_: object, **__: object) -> None:
         pass
 
     monkeypatch.setattr(registry, "create", create)

@@ -63,6 +63,8 @@ class Pods:
         created: Every pod that was asked for, as the API's JSON.
         before: Called before each creation; what it raises is the answer.
         running: Whether a pod runs once it is created.
+        namespace: Where those are that the reflector sees.
+        namespaces: Where each was asked for.
     """
 
     def __init__(self) -> None:
@@ -71,6 +73,8 @@ class Pods:
         self.deleted: list[str] = []
         self.before: Callable[[], Any] = lambda: None
         self.running = True
+        self.namespace = "hub"
+        self.namespaces: list[str] = []
         self.first_load_future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.first_load_future.set_result(None)
         self.watch_task = None
@@ -78,7 +82,7 @@ class Pods:
 
     @property
     def pods(self) -> dict[str, Any]:
-        return {f"hub/{name}": pod for name, pod in self.there.items()}
+        return {f"{self.namespace}/{name}": pod for name, pod in self.there.items()}
 
     async def create_namespaced_pod(self, namespace: str, body: Any, **_: Any) -> Any:
         answer = self.before()
@@ -94,6 +98,7 @@ class Pods:
             "spec": body.spec,
         }
         self.created.append(document)
+        self.namespaces.append(namespace)
         state = {"running": {}} if self.running else {"waiting": {"reason": "ContainerCreating"}}
         document["status"] = {
             "phase": "Running" if self.running else "Pending",
@@ -149,6 +154,7 @@ async def no_auth_state() -> None:
 class Server:
     """The server as the hub keeps it."""
 
+    orm_server = object()
     base_url = "/user/x/"
     url = "http://127.0.0.1:8888/user/x/"
 
@@ -161,8 +167,8 @@ def configure_with(c: Config, **environ: str) -> Config:
     return c
 
 
-def make_spawner(c: Config, name: str = "alice", pods: Pods | None = None, **options: Any) -> Any:
-    """The spawner of a user, as a hub with this configuration makes it."""
+def make_spawner(c: Config, name: str = "alice", pods: Pods | None = None, server: str = "", **options: Any) -> Any:
+    """The spawner of a user's server, as a hub with this configuration makes it."""
     spawner = c.JupyterHub.spawner_class(config=c, _mock=True)
     spawner.user = SimpleNamespace(
         name=name,
@@ -173,10 +179,17 @@ def make_spawner(c: Config, name: str = "alice", pods: Pods | None = None, **opt
         settings={},
         authenticator=Authenticator(),
         get_auth_state=no_auth_state,
+        spawners={},
+        allow_named_servers=True,
     )
     spawner.handler = Handler()
     spawner.cmd = ["jupyterhub-singleuser"]
     spawner.user_options = options
+    if server:
+        # As the hub's database has it: the server, and nobody whom it is shared with.
+        spawner.orm_spawner = SimpleNamespace(name=server, id=1, server=None)
+        spawner.orm_spawner.server = Server.orm_server
+        spawner.db = SimpleNamespace(query=lambda _: SimpleNamespace(filter_by=lambda **_: SimpleNamespace(all=list)))
     spawner._server = Server()
     if pods is not None:
         spawner.api._api = pods

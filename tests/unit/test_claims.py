@@ -6,19 +6,22 @@ import asyncio
 import json
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from tests.factories import pod, shared, volume
+from tests.factories import ALICE, TODAY, home, pod, shared, volume
 from tests.factories import workspace as workspace_of
-from workspace_managers import HOME, BackendUnavailable, Settings, StorageRefused, Volume
+from workspace_managers import HOME, BackendUnavailable, Settings, StorageRefused, User, Volume, personal_claim
 from workspace_managers.devcluster.api import EmbeddedApi
 from workspace_managers.kube import client
 from workspace_managers.kube.claims import (
     OWNER_ANNOTATION,
     OWNER_UID_ANNOTATION,
+    PERSON_ANNOTATION,
+    USED_ANNOTATION,
     ensure_claims,
     shared_claim_problem,
 )
@@ -66,6 +69,8 @@ async def ensure(
     uid: str | None = None,
     named_by: Collection[str] | None = ("itself",),
     policy: Policy | None = None,
+    person: User = ALICE,
+    today: date = TODAY,
 ) -> None:
     """As the hub does it; ``itself`` stands for the workspace among those that name each claim."""
 
@@ -73,7 +78,8 @@ async def ensure(
         return None if named_by is None else {workspace if name == "itself" else name for name in named_by}
 
     settings = replace(SETTINGS, policy=policy or SETTINGS.policy)
-    await ensure_claims(kube, settings, workspace_of(workspace, uid=uid), volumes or (volume(), shared()), naming)
+    grant = workspace_of(workspace, uid=uid)
+    await ensure_claims(kube, settings, grant, volumes or (volume(), shared()), naming, user=person, today=today)
 
 
 async def test_missing_claims_are_made_as_the_environment_says(kube: Kube) -> None:
@@ -304,7 +310,8 @@ async def test_nobody_is_asked_about_a_claim_that_has_its_owner(kube: Kube, api:
         raise AssertionError("a claim with an owner")
 
     api.requests.clear()
-    await ensure_claims(kube, SETTINGS, workspace_of(), (volume(), shared(), volume("scans", "/mnt/scans")), naming)
+    volumes = (volume(), shared(), volume("scans", "/mnt/scans"))
+    await ensure_claims(kube, SETTINGS, workspace_of(), volumes, naming, user=ALICE, today=TODAY)
     assert [each.method for each in api.requests] == ["GET"] * 3
     assert not [each for each in api.requests if each.path == PODS]
 
@@ -559,6 +566,83 @@ async def test_existing_claim_is_never_shrunk_or_changed(kube: Kube) -> None:
     before = await claim(kube)
     await ensure(kube, volume(capacity="1Gi", storage_class="other", access_modes=("ReadOnlyMany",)))
     assert await claim(kube) == before
+
+
+HOME_CLAIM = personal_claim("alice", "cardio")
+OURS = {OWNER_ANNOTATION: "cardio", PERSON_ANNOTATION: "alice"}
+
+
+async def test_s8_home_is_made_with_whose_it_is_and_when_it_was_used(kube: Kube, api: EmbeddedApi) -> None:
+    """S8: and a start on another day writes nothing but the day."""
+    await ensure(kube, home(storage_class="homes", access_modes=("ReadWriteOnce",), capacity="1Gi"), uid="one")
+    made = await claim(kube, HOME_CLAIM)
+    assert made is not None
+    expected = {**OURS, OWNER_UID_ANNOTATION: "one", USED_ANNOTATION: "2026-06-15"}
+    assert made["metadata"]["annotations"].items() >= expected.items()
+    assert made["spec"]["storageClassName"] == "homes"
+    assert made["spec"]["accessModes"] == ["ReadWriteOnce"]
+    assert made["spec"]["resources"]["requests"]["storage"] == "1Gi"
+    for today, methods in ((TODAY, ["GET"]), (TODAY + timedelta(days=1), ["GET", "PATCH"])):
+        api.requests.clear()
+        await ensure(kube, home(), uid="one", today=today)
+        assert [each.method for each in api.requests] == methods
+    now = await claim(kube, HOME_CLAIM)
+    assert now is not None
+    assert now["metadata"]["annotations"].items() >= {**expected, USED_ANNOTATION: "2026-06-16"}.items()
+
+
+@pytest.mark.parametrize(
+    ("annotations", "metadata", "spec"),
+    [
+        pytest.param({}, {}, {}, id="nobodys"),
+        pytest.param({OWNER_ANNOTATION: "cardio"}, {}, {}, id="the-workspaces"),
+        pytest.param({PERSON_ANNOTATION: "alice"}, {}, {}, id="without-a-workspace"),
+        pytest.param({**OURS, PERSON_ANNOTATION: "bob"}, {}, {}, id="of-another-person"),
+        pytest.param({**OURS, PERSON_ANNOTATION: "Alice"}, {}, {}, id="compared-whole"),
+        pytest.param({**OURS, OWNER_ANNOTATION: "hip"}, {}, {}, id="of-another-workspace"),
+        pytest.param({**OURS, OWNER_ANNOTATION: "shared"}, {}, {}, id="shared"),
+        pytest.param({**OURS, OWNER_UID_ANNOTATION: "before"}, {}, {}, id="of-an-earlier-workspace"),
+        pytest.param(OURS, {"labels": {"app.kubernetes.io/name": "nextcloud"}}, {}, id="an-applications"),
+        pytest.param(OURS, {"labels": {"component": "singleuser-storage"}}, {}, id="kubespawners"),
+        pytest.param(OURS, {}, {"dataSource": {"kind": "PersistentVolumeClaim", "name": "of-bob"}}, id="a-clone"),
+        pytest.param(OURS, {}, {"volumeName": "pv-of-bob"}, id="of-a-chosen-volume"),
+    ],
+)
+async def test_s8_whatever_a_claim_says_it_is_not_made_a_home(
+    kube: Kube, annotations: dict[str, str], metadata: dict[str, Any], spec: dict[str, Any]
+) -> None:
+    """S8: somebody with rights on claims has made one under the name of alice's home."""
+    await put(kube, HOME_CLAIM, annotations=annotations, **metadata)
+    if spec:
+        change_what_is_read(kube, HOME_CLAIM, {"spec": spec})
+    before = await claim(kube, HOME_CLAIM)
+    with pytest.raises(StorageRefused) as caught:
+        await ensure(kube, home(), uid="one")
+    assert caught.value.rule == ("S6" if OWNER_UID_ANNOTATION in annotations else "S8")
+    assert await claim(kube, HOME_CLAIM) == before
+
+
+async def test_s8_home_that_was_restored_is_taken_where_the_policy_says_so(kube: Kube) -> None:
+    await put(kube, HOME_CLAIM, annotations=OURS)
+    change_what_is_read(kube, HOME_CLAIM, {"spec": {"volumeName": "pv-of-the-backup"}})
+    with pytest.raises(StorageRefused, match="chose its volume"):
+        await ensure(kube, home())
+    await ensure(kube, home(), policy=Policy(claims=("home-*",)))
+
+
+async def test_s8_home_is_mounted_as_nothing_else(kube: Kube) -> None:
+    """S8: whatever name it has, as a claim's annotations can be written by others than the hub."""
+    await put(kube, "scans", annotations={OWNER_ANNOTATION: "cardio", PERSON_ANNOTATION: "bob"})
+    with pytest.raises(StorageRefused, match="belongs to the person 'bob'") as caught:
+        await ensure(kube, volume("scans", "/mnt/scans"))
+    assert caught.value.rule == "S8"
+
+
+async def test_s8_racing_starts_of_one_person_have_one_home(kube: Kube) -> None:
+    await asyncio.gather(*(ensure(kube, home()) for _ in range(20)))
+    made = await claim(kube, HOME_CLAIM)
+    assert made is not None
+    assert made["metadata"]["annotations"].items() >= OURS.items()
 
 
 def status(code: int, reason: str) -> web.Response:

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 import workspace_managers
+from workspace_managers import Finding
 from workspace_managers.__main__ import main
+from workspace_managers.explain import Explanation
 from workspace_managers.settings import VARIABLES
 
 REPOSITORY = Path(workspace_managers.__file__).parent.parent
@@ -43,7 +45,6 @@ def run(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedPr
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
         cwd=folder,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(folder), str(REPOSITORY)]), **environ},
     )
@@ -235,7 +236,12 @@ def test_doctor_tells_what_the_plugin_says_in_bounded_time(
     assert main(["doctor", "--json", "--timeout", "0.1"]) == (1 if problems else 0)
     document = json.loads(capsys.readouterr().out)
     assert document["problems"] == problems
-    assert not document["notes"] or "guard, image/admission.yaml, is on is not known" in document["notes"][0]
+    fit, guard = document["notes"] or (
+        "the hub needs it is not known",
+        "guard, image/admission.yaml, is on is not known",
+    )
+    assert "the hub needs it is not known" in fit
+    assert "guard, image/admission.yaml, is on is not known" in guard
     assert document["workspace_manager"]["name"] == chosen
     assert len(sys.modules["wm_odd"].closed) == 1
 
@@ -339,3 +345,54 @@ def test_a_wrong_command_line_is_told_in_a_sentence(arguments: list[str], expect
     with pytest.raises(SystemExit, match=r"^2$"):
         main(arguments)
     assert expected in capsys.readouterr().err
+
+
+FOUND = (Finding("A2", "the person", "'bob'", True), Finding("A1", "binding 'x'", "over", False, "a later day"))
+
+
+@pytest.mark.parametrize(
+    ("opens", "code", "said"),
+    [(True, 0, "opens"), (False, 1, "does not open"), (None, 2, "it is not certain")],
+)
+def test_explain_prints_each_finding(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Output,
+    *,
+    tmp_path: Path,
+    opens: bool | None,
+    code: int,
+    said: str,
+) -> None:
+    """Each with its rule, as text and as one document; for the day that was asked for, and with these claims."""
+    asked: list[Any] = []
+
+    async def explained(manager: Any, user: Any, name: str) -> Explanation:
+        asked.append((user.username, user.identity_claims, name, str(manager.context.today())))
+        return Explanation(opens, FOUND)
+
+    monkeypatch.setattr("workspace_managers.__main__.explain", explained)
+    file = tmp_path / "claims.json"
+    file.write_text('{"group": "a"}')
+    assert main(["explain", "Bob", "heart", "--at", "2027-01-31"]) == code
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert first.startswith("On 2027-01-31, workspace 'heart' ")
+    assert said in first
+    assert lines == [
+        "  A2  yes  the person: 'bob'",
+        "  A1  no   binding 'x': over; right would be a later day",
+    ]
+    assert main(["explain", "Bob", "heart", "--json", "--claims", str(file), "--at", "2027-01-31"]) == code
+    document = json.loads(capsys.readouterr().out)
+    assert (document["opens"], document["day"], len(document["findings"])) == (opens, "2027-01-31", 2)
+    assert asked == [("bob", None, "heart", "2027-01-31"), ("bob", {"group": "a"}, "heart", "2027-01-31")]
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '"x"'], ids=["missing", "half", "list", "text"])
+def test_explain_takes_no_claims_that_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: Output, tmp_path: Path, text: str | None
+) -> None:
+    file = tmp_path / "claims.json"
+    if text is not None:
+        file.write_text(text)
+    assert main(["explain", "bob", "heart", "--claims", str(file)]) == 1
+    assert str(file) in capsys.readouterr().err

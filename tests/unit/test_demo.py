@@ -88,8 +88,17 @@ def test_missing_packages_are_named_as_pip_knows_them(monkeypatch: pytest.Monkey
     )
 
 
-def test_free_ports_differ() -> None:
-    assert len(set(free_ports(10))) == 10
+def test_free_ports_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From each other, from those that something else is about to listen on, and between processes side by side."""
+    monkeypatch.setattr(demo_module, "_PORTS", range(20000, 20640))
+    first = free_ports(10)
+    assert len(set(first)) == 10
+    for _ in range(50):
+        assert not {*free_ports(10, besides=first)} & {*first}
+    other = os.getpid() + 1
+    monkeypatch.setattr(os, "getpid", lambda: other)
+    for _ in range(50):
+        assert not {*free_ports(10)} & {*first}
 
 
 # The samples

@@ -368,6 +368,15 @@ async def test_init_container_runs_first_and_its_failure_fails_the_pod(cluster: 
     assert "Started" in [reason for reason, _ in await cluster.events()]
 
 
+async def test_init_container_with_a_command_of_its_own_runs_that(cluster: Cluster) -> None:
+    """Whatever stands in for servers of its image."""
+    first = {"name": "first", "image": "fail", "command": ["/bin/sh", "-c", "exit 0"]}
+    await cluster.create(
+        "jupyter-alice", {"initContainers": [first], "containers": [{"name": "notebook", "image": "serve"}]}
+    )
+    await cluster.until_ready()
+
+
 async def test_privileged_container_is_not_run_on_this_machine(cluster: Cluster) -> None:
     """The Helm chart's changes the rules of its network."""
     first = {"name": "first", "image": "fail", "securityContext": {"privileged": True}}

@@ -11,9 +11,12 @@ from typing import Any
 
 import pytest
 
-from tests.factories import pod, shared, start, volume, workspace
+from tests.factories import home, pod, shared, start, volume, workspace
 from workspace_managers import (
+    HOME,
+    HOMES,
     IDENTITY_CLAIMS,
+    NAMESPACES,
     AccessDenied,
     BackendUnavailable,
     Context,
@@ -29,6 +32,7 @@ from workspace_managers import (
 from workspace_managers.errors import NothingChosen, ServiceFault
 from workspace_managers.kube.claims import Naming
 from workspace_managers.kube.client import Kube
+from workspace_managers.names import volume_name
 from workspace_managers.timeouts import Timeouts
 
 ALICE = User.identify("alice")
@@ -81,7 +85,12 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     asked: list[tuple[str, list[str]]] = []
 
     async def ensure(
-        _kube: object, _settings: object, workspace: Workspace, volumes: Sequence[Volume], naming: Naming
+        _kube: object,
+        _settings: object,
+        workspace: Workspace,
+        volumes: Sequence[Volume],
+        naming: Naming,
+        **_of_a_home: object,
     ) -> None:
         await naming(volumes[0].claim)
         asked.append((workspace.name, [each.claim for each in volumes]))
@@ -294,6 +303,135 @@ async def test_refused_storage_makes_no_claim(plugin: Plugin, made: list[Any]) -
     with pytest.raises(ServiceFault, match="no container"):
         await start(plugin, ALICE, "cardio", pod(containers=[]))
     assert made == []
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "keeps_home", "volumes", "reason"),
+    [
+        pytest.param(set(), True, [volume(), home()], "does not declare the capability homes", id="not-declared"),
+        pytest.param({HOMES}, True, [volume()], "mounts nothing at the home folder", id="promised"),
+        pytest.param(
+            {HOMES}, True, [volume(), home(mount_path="/home/jovyan/x")], "mounts nothing at", id="not-the-home-folder"
+        ),
+        pytest.param({HOMES}, False, [volume(), home()], "mounts a volume at the home folder", id="kept-in-silence"),
+        pytest.param({HOMES}, True, [volume(), home("bob")], "is not the claim of 'alice'", id="another-persons"),
+    ],
+)
+async def test_s8_home_that_is_not_as_it_is_told_starts_nothing(
+    plugin: Plugin,
+    made: list[Any],
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    capabilities: set[str],
+    keeps_home: bool,
+    volumes: list[Volume],
+    reason: str,
+) -> None:
+    monkeypatch.setattr(Plugin, "capabilities", frozenset(capabilities))
+    plugin.grants, plugin.volumes = [workspace(keeps_home=keeps_home)], volumes
+    with pytest.raises(StorageRefused, match=reason) as caught:
+        await start(plugin, ALICE, "cardio")
+    assert caught.value.rule == "S8"
+    assert made == []
+
+
+async def test_s8_home_is_in_the_pod_and_on_the_form(
+    plugin: Plugin, made: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S8: also where the session is one workspace's alone, or the name is written otherwise."""
+    monkeypatch.setattr(Plugin, "capabilities", frozenset({HOMES}))
+    plugin.grants, plugin.volumes = [workspace(keeps_home=True)], [volume(), home()]
+    for user in (ALICE, User.identify("ALICE"), User.identify("cardio\\Alice")):
+        made_pod = await start(plugin, user, "cardio")
+        mounts = made_pod["spec"]["containers"][0]["volumeMounts"]
+        assert mounts[0] == {"name": volume_name(home().claim), "mountPath": HOME, "readOnly": False}
+        assert [card.keeps_home for card in (await plugin.build_form(user)).cards] == [True]
+    assert made == [("cardio", ["jupyter-cardio", home().claim])] * 3
+
+
+@pytest.mark.parametrize("slow", ["backend", "namespace"])
+async def test_a3_answer_is_as_old_as_its_question(
+    plugin: Plugin, made: list[Any], monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """A3: what was taken away while an answer was on its way opens nothing, whoever was slow."""
+    plugin.context.kube.timeouts = Timeouts(confirmed=0.05)
+    monkeypatch.setattr(Plugin, "capabilities", frozenset({NAMESPACES}))
+    plugin.grants = [workspace(namespace="project-one")]
+
+    async def revoked_meanwhile() -> None:
+        plugin.grants = []
+        await asyncio.sleep(0.1)
+
+    async def look(*_: object) -> None:
+        if slow == "namespace":
+            await revoked_meanwhile()
+
+    confirm = Plugin.confirm
+
+    async def answer(self: Plugin, user: User, name: str) -> Workspace:
+        found = await confirm(self, user, name)
+        if slow == "backend":
+            await revoked_meanwhile()
+        return found
+
+    monkeypatch.setattr(engine, "require_allowed", look)
+    monkeypatch.setattr(Plugin, "confirm", answer)
+    with pytest.raises(AccessDenied):
+        await start(plugin, ALICE, "cardio")
+
+
+@pytest.fixture
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception | None], list[str]]:
+    """The API server, where it is asked for a namespace: set its answer, and get what it was asked for since."""
+    names: list[str] = []
+    answer: list[Exception | None] = [None]
+
+    async def look(_kube: Kube, _policy: object, namespace: str) -> None:
+        names.append(namespace)
+        if answer[0] is not None:
+            raise answer[0]
+
+    def answering(error: Exception | None) -> list[str]:
+        answer[0] = error
+        names.clear()
+        return names
+
+    monkeypatch.setattr(engine, "require_allowed", look)
+    return answering
+
+
+async def test_s9_each_confirmation_looks_at_the_namespace(
+    plugin: Plugin, looked_at: Callable[[Exception | None], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S9: a start and each review; a workspace of the hub's own namespace costs no question."""
+    monkeypatch.setattr(Plugin, "capabilities", frozenset({NAMESPACES}))
+    plugin.grants = [workspace(namespace="project-one")]
+    asked = looked_at(None)
+    await start(plugin, ALICE, "cardio")
+    assert (await engine.review(plugin, ALICE, "cardio")).answer is engine.Answer.GOES_ON
+    assert asked == ["project-one"] * 2
+    looked_at(AccessDenied("no label", rule="S9"))
+    with pytest.raises(AccessDenied):
+        await start(plugin, ALICE, "cardio")
+    assert (await engine.review(plugin, ALICE, "cardio")).answer is engine.Answer.ENDED
+    looked_at(BackendUnavailable("away"))
+    assert (await engine.review(plugin, ALICE, "cardio")).answer is engine.Answer.UNCERTAIN
+    plugin.grants = [workspace()]
+    asked = looked_at(None)
+    await start(plugin, ALICE, "cardio")
+    assert asked == []
+
+
+async def test_s9_plugin_that_does_not_declare_namespaces_has_none(
+    plugin: Plugin, made: list[Any], looked_at: Callable[[Exception | None], list[str]]
+) -> None:
+    plugin.grants = [workspace(namespace="project-one")]
+    asked = looked_at(None)
+    with pytest.raises(AccessDenied, match="does not declare the capability namespaces") as caught:
+        await start(plugin, ALICE, "cardio")
+    assert caught.value.rule == "F3"
+    assert (await engine.review(plugin, ALICE, "cardio")).answer is engine.Answer.UNCERTAIN
+    assert (asked, made) == ([], [])
 
 
 QUESTIONS: dict[str, Callable[[Plugin], Any]] = {

@@ -31,9 +31,7 @@ def gate(tmp_path: Path) -> Path:
 
 def run(gate: Path, *arguments: str) -> tuple[int, list[str]]:
     """The exit status, and the lines of the table without their times."""
-    done = subprocess.run(
-        [str(gate / ".ci" / "run"), *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = subprocess.run([str(gate / ".ci" / "run"), *arguments], capture_output=True, text=True, check=False)
     _, _, table = done.stdout.partition("== Minutes and seconds")
     return done.returncode, [re.sub(r"^ *\d+:\d\d  ", "", line) for line in table.splitlines()[1:]]
 
@@ -55,5 +53,5 @@ def test_table_tells_the_part_that_failed_and_ends_there(gate: Path) -> None:
 def test_part_on_its_own_is_its_command_alone(gate: Path) -> None:
     environ = {name: value for name, value in os.environ.items() if name != "PARTS"}
     command = [str(gate / ".ci" / "timed"), "part", "sh", "-c", "echo said; exit 3"]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (3, "said\n", "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +13,13 @@ import pytest
 from kubespawner import KubeSpawner
 from traitlets.config import Config
 
-from tests.factories import workspace
+from tests.factories import TODAY, workspace
 from tests.unit.spawners import Plugin, configure_with, make_spawner
-from workspace_managers import AccessDenied, BackendUnavailable, ConfigurationError, hub
-from workspace_managers.hub import precedence
+from workspace_managers import AccessDenied, BackendUnavailable, ConfigurationError, engine, hub
+from workspace_managers.forms import Form, build_form
+from workspace_managers.hub import precedence, templates_folder
 from workspace_managers.hub.spawner import WorkspaceSpawner
+from workspace_managers.hub.templating import Templating
 from workspace_managers.settings import Settings
 
 
@@ -41,6 +45,20 @@ def test_settings_of_the_chart_stay_and_ours_are_there(plugin: Plugin) -> None:
         *("WorkspaceSpawner", "WorkspaceSpawner", "Operators", "KubeSpawner"),
     ]
     assert c.JupyterHub.template_paths == ["/operators/own", str(hub.templates_folder())]
+
+
+def test_options_of_the_templates_stay_and_ours_are_there(plugin: Plugin) -> None:
+    """However they are set: whole, or a part of them."""
+    whole, part = Config(), Config()
+    whole.JupyterHub.jinja_environment_options = {"trim_blocks": True, "extensions": ["jinja2.ext.do"]}
+    part.JupyterHub.jinja_environment_options.update({"trim_blocks": True, "extensions": ["jinja2.ext.do"]})
+    for c in (whole, part):
+        configure_with(c)
+        assert c.JupyterHub.jinja_environment_options == {
+            "trim_blocks": True,
+            "extensions": ["jinja2.ext.do", Templating],
+        }
+    assert configure_with(Config()).JupyterHub.jinja_environment_options == {"extensions": [Templating]}
 
 
 @pytest.mark.parametrize("named", [None, "kubespawner.KubeSpawner", KubeSpawner])
@@ -122,6 +140,42 @@ def test_setting_switched_off_is_not_warned_of(plugin: Plugin) -> None:
     assert checked(configure_with(c)) == []
 
 
+def test_named_servers_turned_off_are_warned_of(plugin: Plugin) -> None:
+    """W1: people then have one server, for whichever workspace. The chart turns them off where nothing is said."""
+    c = Config()
+    c.JupyterHub.allow_named_servers = False
+    c = configure_with(c)
+    assert (c.JupyterHub.allow_named_servers, checked(c)) == (True, [])
+    c.JupyterHub.allow_named_servers = False
+    assert checked(c) == [
+        "JupyterHub.allow_named_servers is turned off, so every workspace is opened by the server without a name, one "
+        "at a time"
+    ]
+
+
+@pytest.mark.parametrize("set_before", [None, True, False])
+def test_signing_in_leads_home_unless_an_operator_said_otherwise(plugin: Plugin, set_before: bool | None) -> None:
+    c = Config()
+    if set_before is not None:
+        c.JupyterHub.redirect_to_server = set_before
+    assert configure_with(c).JupyterHub.redirect_to_server is bool(set_before)
+
+
+def test_templates_of_an_older_image_are_told_of(tmp_path: Path) -> None:
+    """F2: a page of before is one clear warning; the image's own copies of ours are none."""
+    ours, copies, older = templates_folder(), tmp_path / "copies", tmp_path / "older"
+    shutil.copytree(ours, copies)
+    older.mkdir()
+    for name in ("form.html", "page.html", "their-own.html"):
+        (older / name).write_text("{# of 2023 #}")
+    folders = [str(tmp_path / "missing"), str(older), str(copies), str(older), str(ours)]
+    assert list(precedence.templates_of_others(folders)) == [
+        f"'{older}/form.html' has no effect: the form is workspaces/form.html of the template paths",
+        f"'{older}/page.html' takes the place of the workspace manager's; where it was made for an older image, remove "
+        "it, or make it anew from the one that it replaces",
+    ]
+
+
 def test_start_timeout_of_another_section_is_warned_of(plugin: Plugin) -> None:
     c = configure_with(Config())
     c.Spawner.start_timeout = 5
@@ -175,7 +229,8 @@ def test_every_method_of_ours_is_looked_at() -> None:
         "_as_granted",
     }
     private |= {"_document", "_without_personal_claims", "_remove_what_is_left", "_gave_up"}
-    only_told = {"progress", "poll"}  # what people read, and nothing that is decided
+    private |= {"_chosen", "_find_place", "_live_in", "_move_to", "_url_of_the_hub"}
+    only_told = {"progress", "poll", "home"}  # what people read, and nothing that is decided
     assert own - private - only_told == set(precedence._OURS)
 
 
@@ -216,6 +271,33 @@ async def test_texts_of_a_resource_are_escaped_on_the_form(plugin: Plugin) -> No
     assert "&lt;img src=x&gt;" in html
     assert "<img" not in html
     assert "<script>alert" not in html
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        ("cardio", Form, 'value="cardio"'),
+        ("rare", Form, "This is not open to you"),
+        ("rare", partial(Form, incomplete=True), "cannot be shown right now"),
+        ("rare", partial(Form, sign_in_again=True), "Please sign in again"),
+    ],
+    ids=["its own", "not theirs", "incomplete", "sign in again"],
+)
+async def test_form_of_a_server_with_a_name_has_its_workspace_alone(
+    plugin: Plugin, monkeypatch: pytest.MonkeyPatch, start: tuple[str, Any, str]
+) -> None:
+    """W1, A4: and where that may be missing, nobody reads that it is not theirs."""
+    server, answer, shown = start
+    forms = build_form(plugin.grants, TODAY)
+
+    async def build(_plugin: Any, _user: Any) -> Form:
+        made: Form = answer(forms.cards)
+        return made
+
+    monkeypatch.setattr(engine, "build_form", build)
+    html = await make_spawner(configure_with(Config()), server=server).get_options_form()
+    assert shown in html
+    assert html.count('type="radio"') == (server == "cardio")
 
 
 async def test_form_of_kubespawners_kind_is_not_taken_for_ours(plugin: Plugin, tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.factories import pod, shared, volume, workspace
-from workspace_managers import Workspace
+from tests.factories import home, pod, shared, volume, workspace
+from workspace_managers import Volume, Workspace
 from workspace_managers.hub import lab
 from workspace_managers.pods import PASSING_KINDS, rebuild
-from workspace_managers.storage import SYSTEM_FOLDERS
+from workspace_managers.storage import SYSTEM_FOLDERS, has_home
 
 HOSTILE = "<script>alert(1)</script> \"'&amp; {{ 7*7 }} $(HOME) \u2028"
 
@@ -131,6 +131,39 @@ def test_end_is_a_moment_and_the_day_is_in_words(last_day: date, zone: str, end:
 
 
 @pytest.mark.parametrize(
+    ("volumes", "kept", "notice"),
+    [
+        ([volume()], "What is saved in the folder cardio is kept. Everything else goes when this server stops.", ""),
+        (
+            [volume(read_only=True)],
+            "The folder cardio can only be read. Whatever you save elsewhere goes when this server stops.",
+            "The folder cardio can only be read. Whatever you save elsewhere goes when this server stops.",
+        ),
+        (
+            [volume(), home()],
+            "What is saved in the folder cardio is kept, and so is, for you alone, the rest of your home folder. "
+            "Everything else goes when this server stops.",
+            "",
+        ),
+        (
+            [volume(read_only=True), home()],
+            "The folder cardio can only be read. What you save in the rest of your home folder is kept, for you alone.",
+            "The folder cardio can only be read. What you save in the rest of your home folder is kept, for you alone.",
+        ),
+        ([], None, None),
+    ],
+    ids=["kept", "read-only", "home", "home-read-only", "no folder"],
+)
+def test_folder_is_told_as_what_it_is(volumes: list[Volume], kept: str | None, notice: str | None) -> None:
+    """F2: a notebook that cannot be saved is no riddle."""
+    grant = workspace(keeps_home=has_home(volumes))
+    document = lab.furnish(rebuild(pod(), grant, [*volumes, shared()], inf).pod, grant, UTC).pod
+    told = json.loads(files_of(json.loads(json.dumps(document)))[lab.ACCESS])
+    assert (told.get("kept"), told.get("notice")) == (kept, notice)
+    assert ("may be no room left" in told.get("full", "")) is bool(volumes)
+
+
+@pytest.mark.parametrize(
     ("title", "shown"),
     [
         pytest.param(HOSTILE, HOSTILE.replace("\u2028", "").strip(), id="hostile"),
@@ -147,7 +180,7 @@ def test_title_is_what_the_form_calls_the_workspace(title: str, shown: str) -> N
 
 def test_script_is_small() -> None:
     """The hub keeps each pod's annotations in memory."""
-    assert len(files_of(furnished())["remoteEntry.js"].encode()) < 5 * 1024
+    assert len(files_of(furnished())["remoteEntry.js"].encode()) < 6 * 1024
 
 
 @pytest.mark.parametrize(

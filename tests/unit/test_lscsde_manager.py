@@ -7,6 +7,7 @@ import asyncio
 import copy
 import importlib
 import logging
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -17,13 +18,14 @@ import pytest
 from aiohttp import web
 
 import workspace_manager_lscsde
-from tests.factories import start
+from tests.factories import home, start
 from workspace_manager_lscsde import LscsdeWorkspaceManager, recent
 from workspace_manager_lscsde.compat import WORKSPACES as WORKSPACE_KIND
 from workspace_manager_lscsde.resources import Binding
 from workspace_managers import (
     HOME,
     AccessDenied,
+    ApiError,
     BackendUnavailable,
     Context,
     IncompleteAnswer,
@@ -34,6 +36,7 @@ from workspace_managers import (
     engine,
 )
 from workspace_managers.devcluster.api import EmbeddedApi
+from workspace_managers.explain import Explanation, explain
 from workspace_managers.kube import client
 from workspace_managers.kube.client import Kube
 from workspace_managers.loglimit import LINES_PER_SUBJECT
@@ -57,7 +60,11 @@ class World:
     manager: LscsdeWorkspaceManager = field(init=False)
 
     def __post_init__(self) -> None:
-        settings = Settings.from_environ({"POD_NAMESPACE": NAMESPACE})
+        self.configure()
+
+    def configure(self, **environ: str) -> None:
+        """A plugin of a hub with these variables, none of which has asked anything yet."""
+        settings = Settings.from_environ({"POD_NAMESPACE": NAMESPACE, **environ})
         context = Context(settings=settings, kube=self.kube, log=logging.getLogger(LOG), clock=lambda: self.now)
         self.manager = LscsdeWorkspaceManager(context)
 
@@ -941,6 +948,136 @@ async def test_claim_named_twice_sets_the_workspace_aside_with_the_reason(world:
     assert await world.manager.problems() == [
         "workspace 'cardio': workspace 'cardio': it mounts 'jupyter-cardio' 2 times"
     ]
+
+
+async def test_s8_home_is_kept_where_the_operator_says_so(world: World) -> None:
+    """S8: in each workspace, for each of its people, as the variables say; else there is nothing more than before."""
+    world.workspace("cardio")
+    world.binding("one")
+    grant = await world.manager.confirm(ALICE, "cardio")
+    assert not grant.keeps_home
+    assert not any(each.personal for each in await world.manager.volumes_for(ALICE, grant))
+    await world.manager.close()
+    world.configure(
+        WORKSPACE_HOME="claim",
+        WORKSPACE_HOME_STORAGE_CLASS="homes",
+        WORKSPACE_HOME_ACCESS_MODES="ReadWriteOnce",
+        WORKSPACE_HOME_CAPACITY="1Gi",
+    )
+    assert [each.keeps_home for each in await world.manager.list_workspaces(ALICE)] == [True]
+    grant = await world.manager.confirm(ALICE, "cardio")
+    first, *_ = await world.manager.volumes_for(ALICE, grant)
+    assert first == home(storage_class="homes", access_modes=("ReadWriteOnce",), capacity="1Gi")
+    assert (await world.manager.review(ALICE, "cardio")).keeps_home
+
+
+@pytest.mark.parametrize("field", ["persistentVolumeClaim", "additionalStorage", "status"])
+async def test_s8_workspace_that_names_somebodys_home_is_set_aside(world: World, field: str) -> None:
+    """S8: in whatever way it names it."""
+    claim = home("bob").claim
+    storage: dict[str, Any] = {"persistentVolumeClaim": {"name": claim}}
+    if field == "additionalStorage":
+        storage = {field: [{"persistentVolumeClaim": claim, "mountPath": "/mnt/x"}]}
+    status = {"persistentVolumeClaim": claim} if field == "status" else None
+    world.workspace("cardio", status=status, jupyterWorkspace={"image": "x", **({} if status else storage)})
+    world.binding("one")
+    with pytest.raises(StorageRefused, match="is called as a person's claim"):
+        await world.manager.confirm(ALICE, "cardio")
+    assert [problem.count("is called as a person's claim") for problem in await world.manager.problems()] == [1]
+
+
+def said(explanation: Explanation) -> list[tuple[str, bool | None, str]]:
+    """The rule, whether it holds, and what was looked at, without versions."""
+    return [
+        (each.rule, each.holds, re.sub(r" \(version \d+\)", "", f"{each.what}: {each.found}"))
+        for each in explanation.findings
+    ]
+
+
+async def test_explanation_of_a_start_that_is_let_through_names_all_it_rests_on(world: World) -> None:
+    world.workspace("cardio")
+    world.binding("one")
+    world.binding("two", username="bob")
+    found = await explain(world.manager, ALICE, "cardio")
+    assert found.opens is True
+    assert said(found) == [
+        ("A2", True, "the person: 'alice'"),
+        ("E6", None, "what the identity provider says: known: none"),
+        ("A1", True, "workspace 'cardio', spec.validity: from 2026-01-01 to 2026-12-30"),
+        ("A2", True, "binding 'one', spec.username: 'alice'"),
+        ("A1", True, "binding 'one', spec.expires: last day 2026-12-30"),
+        ("A2", None, "bindings of workspace 'cardio': 1 for others"),
+        ("A1", True, "the grant of 'cardio': open from 2026-01-01 to 2026-12-30"),
+        ("S2", True, "claim 'jupyter-cardio' at /home/jovyan/cardio: not there, and would be made"),
+        ("S2", True, "claim 'jupyter-shared' at /home/jovyan/shared: not there, and would be made"),
+    ]
+    with pytest.raises(ApiError):
+        await world.kube.get(f"{CLAIMS}/jupyter-cardio")
+
+
+# What the workspace and its binding say other than usual, None where there is none; and what is said of it.
+MISTAKES: dict[str, tuple[dict[str, Any] | None, dict[str, Any] | None, tuple[str, str]]] = {
+    "nothing": (None, None, ("A2", "workspace 'cardio': there is none of this name")),
+    "no-binding": ({}, None, ("A2", "bindings of workspace 'cardio': there is none")),
+    "binding-is-over": ({}, {"expires": "2026-02-01"}, ("A1", "binding 'one', spec.expires: last day 2026-01-31")),
+    "workspace-is-over": (
+        {"validity": {"availableFrom": "2026-01-01", "expires": "2026-02-01"}},
+        {},
+        ("A1", "workspace 'cardio', spec.validity: from 2026-01-01 to 2026-01-31"),
+    ),
+    "no-quantity": (
+        {"jupyterWorkspace": {"image": "x", "resources": {"limits": {"cpu": "several"}}}},
+        {},
+        ("F3", "workspace 'cardio': set aside: "),
+    ),
+    "broken-binding": ({}, {"username": " "}, ("F3", "binding 'one': set aside: spec.username is empty")),
+    "claims-do-not-hold": (
+        {},
+        {"username": None, "claims": [{"name": "group", "operator": "IN", "value": "a, b"}]},
+        ("A2", "binding 'one', spec.claims: 'group' IN 'a', 'b'"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("of_workspace", "of_binding", "expected"), MISTAKES.values(), ids=MISTAKES)
+async def test_explanation_says_what_keeps_somebody_out(
+    world: World, of_workspace: dict[str, Any] | None, of_binding: dict[str, Any] | None, expected: tuple[str, str]
+) -> None:
+    """And the last finding is the decision of a start, with its rule."""
+    if of_workspace is not None:
+        world.workspace("cardio", **of_workspace)
+    if of_binding is not None:
+        world.binding("one", **of_binding)
+    found = await explain(world.manager, ALICE, "cardio")
+    assert found.opens is False
+    told = [(rule, holds) for rule, holds, words in said(found) if words.startswith(expected[1])]
+    assert told == [(expected[0], False)]
+    assert (found.findings[-1].what, found.findings[-1].holds) == ("the decision", False)
+
+
+async def test_explanation_without_claims_is_not_certain(world: World) -> None:
+    """E6: what the identity provider would say may be just what opens it."""
+    world.workspace("cardio")
+    world.binding("one", username=None, claims=[{"name": "group", "operator": "EQUALS", "value": "a"}])
+    unknown = User.identify("alice", None)
+    found = await explain(world.manager, unknown, "cardio")
+    assert (found.opens, found.findings[-1].rule) == (None, "E6")
+    known = await explain(world.manager, User.identify("alice", {"group": "a"}), "cardio")
+    assert known.opens is True
+
+
+async def test_explanation_of_storage_names_the_claim(world: World) -> None:
+    """S2: of another workspace; and nothing is written."""
+    world.workspace("cardio")
+    world.binding("one")
+    spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
+    annotations = {"workspace-managers/owner": "hip"}
+    await world.kube.create(CLAIMS, {"metadata": {"name": "jupyter-cardio", "annotations": annotations}, "spec": spec})
+    before = await world.kube.get(f"{CLAIMS}/jupyter-cardio")
+    found = await explain(world.manager, ALICE, "cardio")
+    assert found.opens is False
+    assert "claim 'jupyter-cardio' belongs to 'hip'" in found.findings[-1].found
+    assert await world.kube.get(f"{CLAIMS}/jupyter-cardio") == before
 
 
 async def test_workspace_of_another_plugin_has_no_storage_here(world: World) -> None:

@@ -123,7 +123,7 @@ def test_value_of_any_type_is_a_problem_and_nothing_worse(fact: Any) -> None:
             continue
         for value in hostile:
             spoilt = attrs.evolve(fact, **{field.name: value})
-            if field.name in ("read_only", "shared", "recorded") and value is True:
+            if field.name in ("read_only", "shared", "personal", "recorded", "keeps_home") and value is True:
                 continue
             if (field.name, value) == ("idle_seconds", 5):
                 continue

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import subprocess
 from math import inf
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.factories import pod, shared, volume, workspace
+from tests.factories import home, pod, shared, volume, workspace
 from workspace_managers import AccessDenied, Resources, Volume, Workspace
 from workspace_managers.errors import ServiceFault
 from workspace_managers.names import is_label, volume_name
-from workspace_managers.pods import PASSING_KINDS, is_reserved_label
+from workspace_managers.pods import PASSING_KINDS, is_reserved_label, keeps_home
 from workspace_managers.pods import rebuild as rebuilt_of
 from workspace_managers.policy import STRICT, Policy
 
@@ -406,3 +408,108 @@ def test_any_pod_loses_what_is_foreign_and_keeps_the_rest(
             assert after["volumeMounts"][: len(kept)] == kept
             assert [each["name"] for each in added] == (own if after["name"] == "notebook" else [])
     assert rebuild(rebuilt, workspace(), VOLUMES) == rebuilt
+
+
+HOME_PLACE = "/workspace-managers-home"
+
+
+def test_s8_home_is_mounted_first_and_filled_once_from_the_image() -> None:
+    document = pod(initContainers=[{"name": "block-cloud-metadata", "image": "example/network-tools:1"}])
+    notebook = document["spec"]["containers"][0]
+    notebook |= {"imagePullPolicy": "Always", "securityContext": {"runAsUser": 1000}}
+    document["spec"]["volumes"].append({"name": "netrc", "secret": {"secretName": "netrc"}})
+    notebook["volumeMounts"].append({"name": "netrc", "mountPath": "/home/jovyan/.netrc", "subPath": "netrc"})
+    made = rebuild(document, workspace(keeps_home=True), [volume(), shared(), home()])
+    spec = made["spec"]
+    name = volume_name(home().claim)
+    assert claims_of(made)[name] == home().claim
+    (server,) = spec["containers"]
+    assert server["volumeMounts"][0] == {"name": name, "mountPath": "/home/jovyan", "readOnly": False}
+    assert list(mounts_of(server))[1:] == [
+        *("/etc/jupyter", "/home/jovyan/.netrc", "/home/jovyan/cardio", "/home/jovyan/shared")
+    ]
+    first, filling = spec["initContainers"]
+    assert first["name"] == "block-cloud-metadata"
+    assert {key: filling[key] for key in ("image", "imagePullPolicy", "resources", "securityContext")} == {
+        key: server[key] for key in ("image", "imagePullPolicy", "resources", "securityContext")
+    }
+    assert filling["volumeMounts"] == [{"name": name, "mountPath": HOME_PLACE}]
+    assert keeps_home(made)
+
+
+def test_s8_pod_without_a_home_gets_nothing_more() -> None:
+    made = rebuild(pod(), workspace(), [volume(), shared(), home(mount_path="/home/jovyan/private")])
+    assert not keeps_home(made)
+    assert not made["spec"].get("initContainers")
+
+
+@pytest.mark.parametrize(
+    ("kind", "mount", "in_the_way"),
+    [
+        ("emptyDir", {"mountPath": "/home/jovyan"}, True),
+        ("emptyDir", {"mountPath": "/home/jovyan/.cache"}, True),
+        ("configMap", {"mountPath": "/home/jovyan/"}, True),
+        ("configMap", {"mountPath": "/home/jovyan/.jupyter"}, False),
+        ("configMap", {"mountPath": "/home"}, True),
+        ("emptyDir", {"mountPath": "/home"}, False),
+        ("emptyDir", {"mountPath": "/mnt"}, False),
+    ],
+)
+def test_s8_mount_of_the_hubs_own_hides_nothing_of_a_home(kind: str, mount: dict[str, Any], in_the_way: bool) -> None:
+    """S8: settings may lie in it; an empty folder there would take what is saved, and lose it."""
+    document = pod()
+    document["spec"]["volumes"].append({"name": "kept", kind: {}})
+    document["spec"]["containers"][0]["volumeMounts"].append({"name": "kept", **mount})
+    volumes = [volume(), shared(), home()]
+    if not in_the_way:
+        assert keeps_home(rebuild(document, workspace(), volumes))
+        return
+    with pytest.raises(ServiceFault, match="cover each other"):
+        rebuild(document, workspace(), volumes)
+
+
+def fill(image_home: Path, place: Path) -> None:
+    """What the container does, on folders of a test."""
+    document = rebuild(pod(), workspace(), [volume(), home()])
+    (filling,) = document["spec"]["initContainers"]
+    *shell, script = filling["command"]
+    for path, folder in ((HOME_PLACE, place), ("/home/jovyan", image_home)):
+        script = script.replace(path, str(folder))
+    subprocess.run([*shell, script], check=True, timeout=30)
+
+
+def test_s8_what_the_image_has_in_its_home_folder_is_there_once(tmp_path: Path) -> None:
+    """S8: and is the person's from then on: changed or deleted, it stays so."""
+    image, kept = tmp_path / "image", tmp_path / "kept"
+    (image / ".config").mkdir(parents=True)
+    kept.mkdir()
+    (image / ".bashrc").write_text("conda")
+    (image / ".config" / "a").write_text("one")
+    (image / "link").symlink_to("/etc/hostname")
+    (kept / "lost+found").mkdir()
+    fill(image, kept)
+    assert {str(each.relative_to(kept)) for each in kept.rglob("*")} == {
+        *(".bashrc", ".config", ".config/a", "link", "lost+found", ".workspace-home")
+    }
+    assert (kept / "link").is_symlink()
+    (kept / ".bashrc").write_text("mine")
+    (kept / ".config" / "a").unlink()
+    fill(image, kept)
+    assert (kept / ".bashrc").read_text() == "mine"
+    assert not (kept / ".config" / "a").exists()
+
+
+def test_s8_copy_that_was_broken_off_goes_on_and_writes_nothing_over(tmp_path: Path) -> None:
+    image, kept = tmp_path / "image", tmp_path / "kept"
+    image.mkdir()
+    kept.mkdir()
+    (image / ".bashrc").write_text("conda")
+    (image / ".profile").write_text("conda")
+    (kept / ".bashrc").write_text("mine")
+    fill(image, kept)
+    assert [(kept / name).read_text() for name in (".bashrc", ".profile")] == ["mine", "conda"]
+
+
+def test_s8_image_without_a_home_folder_starts_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    fill(tmp_path / "image", tmp_path / "kept")

@@ -19,6 +19,7 @@ def test_without_a_file_nothing_is_allowed() -> None:
     assert Settings.from_environ({}).policy == STRICT == Policy(claims=(), service_accounts=())
     assert not STRICT.allows_claim("jupyter-x")
     assert not STRICT.allows_service_account("default")
+    assert not STRICT.allows_namespace("project-x")
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,7 @@ def test_without_a_file_nothing_is_allowed() -> None:
         pytest.param("{}", STRICT, id="nothing"),
         pytest.param("claims: []", STRICT, id="empty-list"),
         pytest.param("claims: [data-*, 'x']", Policy(claims=("data-*", "x")), id="one-list"),
+        pytest.param("namespaces: [project-*]", Policy(namespaces=("project-*",)), id="namespaces"),
         pytest.param("claims: ['*']\nservice_accounts: [a]", Policy(("*",), ("a",)), id="both"),
     ],
 )
@@ -65,7 +67,9 @@ def test_mistake_stops_the_hub_with_one_message(tmp_path: Path, text: str | byte
     (problem,) = caught.value.problems
     assert problem.startswith("WORKSPACE_POLICY=")
     assert told in problem
-    assert "accepted: none, or the path of a YAML file, a map of claims and service_accounts to lists" in problem
+    assert (
+        "accepted: none, or the path of a YAML file, a map of claims, service_accounts, namespaces to lists" in problem
+    )
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", ""], ids=["missing", "a-folder"])

@@ -353,14 +353,13 @@ def test_l1_what_pip_installs_is_what_is_listed(tmp_path: Path) -> None:
     target = tmp_path / "site"
     wheel = dists.wheel("plain", tmp_path)
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--no-index"]
-    subprocess.run([*pip, "--target", str(target), str(wheel)], check=True, capture_output=True, timeout=120)
+    subprocess.run([*pip, "--target", str(target), str(wheel)], check=True, capture_output=True)
     program = "from workspace_managers.registry import installed; print(*map(str, installed()), sep='\\n')"
     listed = subprocess.run(
         [sys.executable, "-c", program],
         check=True,
         capture_output=True,
         text=True,
-        timeout=60,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(target), str(REPOSITORY)])},
         cwd=tmp_path,
     )

@@ -37,7 +37,7 @@ def test_every_rule_that_is_cited_is_written_down() -> None:
 def test_rule_is_a_sentence_with_its_reason(number: str) -> None:
     rule = RULES[number]
     assert rule.number == number
-    assert re.fullmatch(r"[AEFLS][1-9]", number)
+    assert re.fullmatch(r"[AEFLSW][1-9]", number)
     for text in (rule.sentence, rule.threat):
         assert text.endswith(".")
         assert "|" not in text
@@ -61,7 +61,7 @@ def test_every_error_has_a_rule_or_none() -> None:
     kinds = [
         each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, WorkspaceManagerError)
     ]
-    assert {kind.default_rule for kind in kinds} == {"", "A2", "A3", "A4", "E6", "S2"}
+    assert {kind.default_rule for kind in kinds} == {"", "A2", "A3", "A4", "E6", "S2", "W2"}
     assert [kind("x").rule for kind in (WorkspaceManagerError, AccessDenied, StorageRefused, BackendUnavailable)] == [
         *("", "A2", "S2", "A4")
     ]

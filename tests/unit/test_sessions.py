@@ -318,6 +318,15 @@ def test_state_that_is_not_right_is_not_known(state: Any) -> None:
     assert (session.workspace, session.uid, session.ends, session.terms) == (None,) * 4
 
 
+def test_what_a_workspace_was_called_outlives_its_server() -> None:
+    """For the page that says that it has stopped, also after the hub was restarted and a start that failed."""
+    state: dict[str, Any] = {}
+    Session("cardio", "u", title="Heart").over().write(state)
+    found = Session.read(state)
+    assert (found.workspace, found.uid, found.title) == (None, None, "")
+    assert found.was == found.over().was == ("cardio", "Heart")
+
+
 async def test_s6_workspace_that_was_made_anew_ends_the_server_of_the_old_one(hub: Hub, audit: list[Any]) -> None:
     hub.plugin.grants = (workspace("cardio", uid="first"),)
     alice = await hub.running("alice")

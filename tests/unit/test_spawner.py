@@ -24,6 +24,7 @@ from tests.factories import workspace
 from tests.unit.spawners import Plugin, Pods, configure_with, make_spawner
 from workspace_managers import (
     IDENTITY_CLAIMS,
+    NAMESPACES,
     AccessDenied,
     BackendUnavailable,
     Resources,
@@ -34,6 +35,7 @@ from workspace_managers.decisions import AUDIT
 from workspace_managers.hub import lab, refusals, waiting
 from workspace_managers.hub import spawner as spawner_module
 from workspace_managers.hub.refusals import Refused
+from workspace_managers.names import server_name
 from workspace_managers.timeouts import Timeouts
 
 
@@ -228,10 +230,16 @@ async def test_other_pod_than_the_decided_one_is_never_created(pods: Pods, c: Co
     assert len(pods.created) == 1
 
 
+def moves(spawner: Any, pod: Any) -> Any:
+    """A hook that has the pod elsewhere."""
+    spawner.namespace = "elsewhere"
+    return pod
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
-        pytest.param(lambda s: setattr(s, "namespace", "elsewhere"), "elsewhere", id="namespace"),
+        pytest.param(lambda s: setattr(s, "modify_pod_hook", moves), "elsewhere", id="namespace"),
         pytest.param(lambda s: setattr(s, "modify_pod_hook", lambda *_: None), "modify_pod_hook answered", id="no-pod"),
         pytest.param(lambda s: setattr(s, "modify_pod_hook", _other_name), "modify_pod_hook answered", id="other-name"),
         pytest.param(lambda s: setattr(s, "modify_pod_hook", _raises), "KeyError", id="raises"),
@@ -540,7 +548,7 @@ async def test_workspace_that_changes_while_claims_are_made_is_made_anew(
     """A3: the second answer is the one that the pod is made from."""
     plugin.context.kube.timeouts = Timeouts(confirmed=0.0)
 
-    async def slow(*_: object) -> None:
+    async def slow(*_: object, **__: object) -> None:
         plugin.grants = (workspace("cardio", image="new:2", versions={"workspace": "2"}),)
 
     monkeypatch.setattr(engine, "ensure_claims", slow)
@@ -811,6 +819,40 @@ async def test_progress_says_what_the_start_waits_for_until_it_goes_on(
     assert "waits no more" in caplog.text
 
 
+async def test_progress_tells_of_this_start_alone_in_plain_words(pods: Pods, c: Config) -> None:
+    """A pod has the name of the one before; Kubernetes keeps events for an hour."""
+
+    def event(uid: str, reason: str) -> dict[str, Any]:
+        return {
+            "metadata": {"uid": f"{uid}-{reason}"},
+            "involvedObject": {"name": spawner.pod_name, "uid": uid},
+            "lastTimestamp": "2030-01-07T12:00:00Z",
+            "type": "Normal",
+            "reason": reason,
+            "message": f"{reason} {uid}",
+        }
+
+    pods.running = False
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    start = spawner.start()
+    await created(pods)
+    uids = ("of-before", spawner._attempt.decision.uid)
+    pods.events += [event(uid, reason) for uid in uids for reason in ("Scheduled", "Pulled", "Unheard")]
+    told = []
+    async with asyncio.timeout(20):
+        async for each in spawner.progress():
+            told.append((each["message"].split()[-2:], each["step"]))
+            if len(told) == 3:
+                break
+    assert told == [
+        (["Scheduled", uids[1]], "A machine has been found for it."),
+        (["Pulled", uids[1]], "Its software is there."),
+        (["Unheard", uids[1]], ""),
+    ]
+    start.cancel()
+    await asyncio.wait([start])
+
+
 @pytest.mark.parametrize("when", ["pod", "answer"])
 async def test_start_that_was_broken_off_is_not_ready(pods: Pods, c: Config, when: str) -> None:
     """JupyterHub tells the page of a start so as it ends, and the page would leave for a server that is not there."""
@@ -878,7 +920,7 @@ async def test_claims_of_a_pod_without_a_machine_are_looked_at_seldom(
 ) -> None:
     asked: list[Any] = []
 
-    async def unbound(kube: Any, names: Any) -> dict[str, str]:
+    async def unbound(kube: Any, namespace: str, names: Any) -> dict[str, str]:
         asked.append((kube, names))
         return {"jupyter-cardio": ""}
 
@@ -949,3 +991,218 @@ async def test_identity_provider_is_asked_before_a_start(
     await spawner.start()
     assert handlers == [spawner.handler] * by_claims
     assert plugin.asked[-1].identity_claims == {"groups": (("new",) if by_claims else ("old",))}
+
+
+# Servers with names
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        ("cardio", {}, "cardio"),
+        ("cardio", {"profile": ""}, "cardio"),
+        ("cardio", {"profile": "cardio"}, "cardio"),
+        ("", {"profile": "cardio"}, "cardio"),
+        ("cardio", {"profile": "asthma"}, None),
+        ("asthma", {"profile": "cardio"}, None),
+        ("Cardio", {}, None),
+        ("my server", {"profile": "cardio"}, None),
+        (server_name("a.study"), {"profile": "a.study"}, "a.study"),
+        (server_name("a.study"), {}, None),
+        (server_name("a.study"), {"profile": "b.study"}, None),
+    ],
+    ids=repr,
+)
+async def test_server_with_a_name_opens_the_workspace_that_it_is_named_after(
+    pods: Pods, audit: list[Any], start: tuple[str, dict[str, str], str | None], plugin: Plugin, c: Config
+) -> None:
+    """W1, and A3 where a name that was shortened does not say which."""
+    server, options, opened = start
+    plugin.grants = [workspace(name) for name in ("cardio", "asthma", "a.study", "b.study")]
+    spawner = make_spawner(c, pods=pods, server=server, **options)
+    if opened:
+        await spawner.start()
+        assert [pod["metadata"]["labels"]["workspace"] for pod in pods.created] == [opened]
+        assert (audit[-1]["server"], audit[-1]["workspace"], audit[-1]["outcome"]) == (server, opened, "allowed")
+        assert spawner.workspace == opened
+        return
+    assert (await refusal_of(spawner)).status_code in (400, 403)
+    assert not pods.created
+    assert (audit[-1]["outcome"], audit[-1]["rule"]) in [("invalid", "W1"), ("denied", "A2")]
+
+
+async def test_title_of_a_server_is_the_workspace_s(plugin: Plugin, pods: Pods, c: Config) -> None:
+    plugin.grants = [workspace("cardio", display_name="Heart study")]
+    spawner = make_spawner(c, pods=pods, server="cardio")
+    assert spawner.title == "cardio"
+    await spawner.start()
+    assert spawner.title == "Heart study"
+    later = make_spawner(c, pods=pods, server="cardio")
+    later.load_state(spawner.get_state())
+    assert later.title == "Heart study", "a hub that starts while the server runs"
+
+
+def several(c: Config, pods: Pods, *names: str) -> dict[str, Any]:
+    """Servers of one person."""
+    found = {name: make_spawner(c, pods=pods, server=name) for name in names}
+    for spawner in found.values():
+        spawner.user = next(iter(found.values())).user
+        spawner._spawn_pending = True  # as JupyterHub does before it asks for the start
+    next(iter(found.values())).user.spawners = found
+    return found
+
+
+@pytest.mark.parametrize(("at_once", "started"), [("1", 1), ("2", 2), ("0", 3)])
+async def test_no_more_run_at_once_than_may(
+    plugin: Plugin, pods: Pods, audit: list[Any], at_once: str, started: int
+) -> None:
+    """W2: however they are started, also at the same moment; the first ones to come have the places."""
+    plugin.grants = [workspace(name, display_name=f"Study {name}") for name in ("one", "two", "three")]
+    spawners = several(configure_with(Config(), WORKSPACES_AT_ONCE=at_once), pods, "one", "two", "three")
+    results = await asyncio.gather(*(each.start() for each in spawners.values()), return_exceptions=True)
+    assert len(pods.created) == started
+    refused = [each for each in results if isinstance(each, Refused)]
+    assert [each.status_code for each in refused] == [409] * (3 - started)
+    assert [line["outcome"] for line in audit] == ["limited"] * len(refused) + ["allowed"] * started
+    if at_once == "1":
+        assert "Study one is running" in str(refused[0]) or "one is running" in str(refused[0])
+    await plugin.context.kube.close()
+
+
+@pytest.mark.usefixtures("quick_looks")
+async def test_start_waits_for_a_server_that_is_being_stopped(
+    plugin: Plugin, pods: Pods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To stop one and start another is one step; two that wait for the same place do not both have it."""
+    monkeypatch.setattr(spawner_module, "LEAVING_SECONDS", 0.01)
+    plugin.grants = [workspace(name) for name in ("one", "two", "three")]
+    spawners = several(configure_with(Config()), pods, "one", "two", "three")
+    one, two, three = spawners.values()
+    await one.start()
+    one._spawn_pending, one._stop_pending = False, True
+    waits, other = two.start(), three.start()
+    with pytest.raises(Refused):
+        await other
+    await asyncio.sleep(0.1)
+    assert (two._attempt.waiting.cause, len(pods.created)) == (waiting.PLACE, 1)
+    one._stop_pending = False
+    one.orm_spawner.server = None
+    await waits
+    assert [pod["metadata"]["labels"]["workspace"] for pod in pods.created] == ["one", "two"]
+    await plugin.context.kube.close()
+
+
+async def test_start_that_waits_in_vain_for_a_place_says_so(plugin: Plugin, pods: Pods) -> None:
+    plugin.grants = [workspace(name) for name in ("one", "two")]
+    c = configure_with(Config())
+    c.KubeSpawner.start_timeout = 1
+    one, two = several(c, pods, "one", "two").values()
+    await one.start()
+    one._spawn_pending, one._stop_pending = False, True
+    assert str(await refusal_of(two)) == waiting.PLACE.failed
+    await plugin.context.kube.close()
+
+
+async def test_s9_pod_is_where_its_workspace_lives(
+    plugin: Plugin, pods: Pods, c: Config, audit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S9: one start after the other on one spawner; each is watched where it is, and the hub found from there."""
+    asked: list[str] = []
+
+    async def allowed(_kube: Any, _policy: Any, namespace: str) -> None:
+        asked.append(namespace)
+
+    monkeypatch.setattr(engine, "require_allowed", allowed)
+    monkeypatch.setattr(Plugin, "capabilities", frozenset({NAMESPACES}))
+    plugin.grants = (workspace("cardio", namespace="project-one"), workspace("asthma"))
+    spawner = make_spawner(c, pods=pods)
+    spawner.hub.api_url = "http://hub:8081/hub/api"
+    spawner.reflectors.update({(kind, "project-one"): pods for kind in ("pods", "events")})
+    found = []
+    for name, place in (("cardio", "project-one"), ("asthma", "hub"), ("cardio", "project-one")):
+        pods.namespace = place
+        spawner.user_options = {"profile": name}
+        await spawner.start()
+        (container,) = pods.created[-1]["spec"]["containers"]
+        environ = {each["name"]: each.get("value") for each in container["env"]}
+        found.append((spawner.namespace, spawner.get_state()["namespace"], environ["JUPYTERHUB_API_URL"]))
+        assert spawner.hub_connect_url is None
+        pods.there.clear()
+    there = ("project-one", "project-one", "http://hub.hub.svc:8081/hub/api")
+    assert found == [there, ("hub", "hub", "http://hub:8081/hub/api"), there]
+    assert pods.namespaces == ["project-one", "hub", "project-one"]
+    assert [line["pod"].get("namespace") for line in audit] == ["project-one", None, "project-one"]
+
+
+async def test_s9_namespace_that_something_has_set_before_a_start_does_not_count(
+    plugin: Plugin, pods: Pods, c: Config
+) -> None:
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+    spawner.namespace = "elsewhere"
+    await spawner.start()
+    assert (spawner.namespace, pods.namespaces) == ("hub", ["hub"])
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://hub:8081", "http://hub.hub.svc:8081"),
+        ("https://hub", "https://hub.hub.svc"),
+        ("http://hub.jupyterhub:8081", "http://hub.jupyterhub:8081"),
+        ("http://10.0.0.1:8081", "http://10.0.0.1:8081"),
+        ("http://[fd00::1]:8081", "http://[fd00::1]:8081"),
+    ],
+)
+async def test_s9_hub_is_found_from_another_namespace(plugin: Plugin, c: Config, url: str, expected: str) -> None:
+    """S9: a name without a dot is looked for in the pod's own namespace; what is whole already stays."""
+    spawner = make_spawner(c)
+    spawner.hub_connect_url = url
+    assert spawner._url_of_the_hub() == url
+    spawner.namespace = "project-one"
+    assert spawner._url_of_the_hub() == expected
+
+
+@pytest.mark.parametrize("everywhere", [True, False])
+async def test_s9_one_watch_for_all_where_the_account_may(
+    plugin: Plugin, c: Config, monkeypatch: pytest.MonkeyPatch, everywhere: bool
+) -> None:
+    """S9: else one for each namespace; and a hub whose plugin has none asks nobody."""
+    asked: list[object] = []
+
+    async def may(kube: object) -> bool:
+        asked.append(kube)
+        return everywhere
+
+    started: list[tuple[Any, Any]] = []
+
+    async def start(self: Any, kind: str, *_: Any, **options: Any) -> None:
+        started.append((self._get_reflector_key(kind), options["omit_namespace"]))
+
+    monkeypatch.setattr("workspace_managers.hub.service.may_watch_all", may)
+    monkeypatch.setattr(KubeSpawner, "_start_reflector", start)
+    spawner = make_spawner(c)
+    await spawner._start_watching_pods()
+    assert (started, asked) == ([(("pods", "hub"), False)], [])
+    started.clear()
+    spawner.workspace_service.namespaces = True
+    for namespace in ("project-one", "project-two"):
+        spawner.namespace = namespace
+        await spawner._start_watching_pods()
+        await spawner._start_watching_events()
+    keys: list[tuple[str, str | None]] = [("pods", None), ("events", None)] * 2
+    if not everywhere:
+        keys = [(kind, name) for name in ("project-one", "project-two") for kind in ("pods", "events")]
+    assert started == [(key, everywhere) for key in keys]
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("namespaces", [True, False])
+async def test_s9_watches_of_many_namespaces_leave_room_for_requests(
+    plugin: Plugin, c: Config, namespaces: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S9: a hundred connections would be fifty namespaces; where there is but one, nothing is changed."""
+    monkeypatch.setattr(Plugin, "capabilities", frozenset({NAMESPACES} if namespaces else ()))
+    c = configure_with(Config())
+    api = make_spawner(c).api._api
+    assert api.api_client.rest_client.pool_manager.connector.limit == (0 if namespaces else 100)
+    await api.api_client.close()

@@ -69,7 +69,7 @@ def test_stack_is_added_and_dropped_by_its_file_alone(tmp_path: Path) -> None:
 
     def planned(*targets: str) -> str:
         command = [shutil.which("make") or "", "--dry-run", *targets]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60).stdout
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
 
     targets = ("test-unit", "test-contract", "test-contract-server", "test-e2e", "image-test")
     newest = max(STACKS, key=lambda stack: [int(part) for part in stack.hub.split(".")]).name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.factories import shared, volume
+from tests.factories import home, shared, volume
 from workspace_managers import StorageRefused, Volume
 from workspace_managers.storage import check_volumes
 
@@ -95,3 +95,38 @@ def test_no_system_folder_is_covered(folder: str) -> None:
     for path in (folder, f"{folder}/x"):
         with pytest.raises(StorageRefused, match=f"system folder {folder}$"):
             check_volumes("cardio", [volume(), volume("extra", path)])
+
+
+@pytest.mark.parametrize(
+    "path", ["/home/jovyan", "/home/jovyan/private", "/home/jovyan/a/b"], ids=["home", "in-it", "deeper"]
+)
+def test_s8_a_persons_claim_is_at_home(path: str) -> None:
+    check_volumes("cardio", [home(mount_path=path), volume(), shared(), volume("extra", "/home/jovyan/extra")], "alice")
+
+
+@pytest.mark.parametrize(
+    ("volumes", "username", "reason"),
+    [
+        pytest.param([home("bob")], "alice", "is not the claim of 'alice'", id="another-persons"),
+        pytest.param([home(workspace="hip")], "alice", "is not the claim of 'alice'", id="of-another-workspace"),
+        pytest.param([home(claim="jupyter-cardio")], "alice", "is not the claim of 'alice'", id="any-claim"),
+        pytest.param([home("Alice")], "alice", "is not the claim of 'alice'", id="in-another-case"),
+        pytest.param([home("")], "", "there is no person", id="of-nobody"),
+        pytest.param([home()], None, "there is no person", id="without-a-person"),
+        pytest.param([home(), home(mount_path="/home/jovyan/x")], "alice", "2 times", id="twice"),
+        pytest.param([home(shared=True)], "alice", "is a person's and shared", id="shared"),
+        pytest.param([home(mount_path="/mnt/home")], "alice", "is mounted at /home/jovyan or in it", id="elsewhere"),
+        pytest.param([home(mount_path="/home")], "alice", "cover the home folder", id="above-home"),
+        pytest.param([home(personal=False)], "alice", "cover the home folder", id="home-for-all"),
+        pytest.param(
+            [volume(), volume(home().claim, "/mnt/x")], "alice", "is called as a person's claim", id="not-as-a-persons"
+        ),
+        pytest.param([volume(), home(mount_path="/home/jovyan/cardio")], "alice", "cover each other", id="in-the-way"),
+        pytest.param([volume(), home(mount_path="/home/jovyan/cardio/x")], "alice", "cover each other", id="inside"),
+    ],
+)
+def test_s8_persons_claim_is_theirs_there_and_nowhere_else(
+    volumes: list[Volume], username: str | None, reason: str
+) -> None:
+    with pytest.raises(StorageRefused, match=reason):
+        check_volumes("cardio", volumes, username)

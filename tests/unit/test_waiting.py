@@ -189,7 +189,7 @@ async def test_claims_that_are_not_bound_are_read_with_what_was_said_of_them() -
         {"reason": "Other", "message": "before", "lastTimestamp": "2026-01-01T00:00:01Z"},
     ]
     api: Any = Api({"status": {"phase": "Bound"}}, {"status": {"phase": "Pending"}}, {"items": said}, {}, {"items": []})
-    assert await unbound(api, ["one", "two", "three"]) == {"two": "ProvisioningFailed: no class", "three": ""}
+    assert await unbound(api, "hub", ["one", "two", "three"]) == {"two": "ProvisioningFailed: no class", "three": ""}
     assert api.asked[2] == (
         "/api/v1/namespaces/hub/events",
         {"fieldSelector": "involvedObject.kind=PersistentVolumeClaim,involvedObject.name=two"},
@@ -200,12 +200,12 @@ async def test_claims_that_are_not_bound_are_read_with_what_was_said_of_them() -
 async def test_claim_that_waits_for_its_pod_is_nothing_that_the_pod_waits_for(reason: str) -> None:
     said = {"reason": reason, "message": "waiting for pod x to be scheduled"}
     api: Any = Api({"status": {"phase": "Pending"}}, {"items": [said]})
-    assert await unbound(api, ["one"]) == {}
+    assert await unbound(api, "hub", ["one"]) == {}
 
 
 async def test_claims_that_cannot_be_read_are_no_cause() -> None:
     api: Any = Api(BackendUnavailable("away"))
-    assert await unbound(api, ["one"]) == {}
+    assert await unbound(api, "hub", ["one"]) == {}
 
 
 def ended(reason: str = "Error", code: int = 1, **status: Any) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,15 +17,14 @@ from pathlib import Path
 import pytest
 
 from tests.stacks import current
+from workspace_managers.devcluster.demo import free_ports
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(*command: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, **environ}
-    return subprocess.run(
-        [str(part) for part in command], env=env, capture_output=True, text=True, timeout=300, check=False
-    )
+    return subprocess.run([str(part) for part in command], env=env, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +85,7 @@ def test_fresh_environment_is_whole(fresh: Path, tmp_path: Path) -> None:
     assert "workspace_manager_lscsde:LscsdeWorkspaceManager" in listed.stdout
     checked = run(fresh / "workspace-managers", "check")
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert run(fresh / "workspace-managers", "check", WORKSPACE_LANGUAGE="cy").returncode == 0
     wrong = run(fresh / "workspace-managers", "check", WORKSPACE_MANAGER="keyclok", KS_START_TIMEOUT="15m")
     assert wrong.returncode == 1
     for word in ("keyclok", "15m"):
@@ -100,9 +99,7 @@ def test_fresh_environment_is_whole(fresh: Path, tmp_path: Path) -> None:
 class RunningDemo:
     def __init__(self, fresh: Path, state: Path) -> None:
         self.state = state
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.process = subprocess.Popen(
             [fresh / "workspace-managers", "demo", "--port", str(self.port), "--state", state],
             stdout=subprocess.PIPE,
@@ -135,7 +132,7 @@ class RunningDemo:
 
     def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        self.said += self.process.communicate(timeout=60)[0].splitlines(keepends=True)
+        self.said += self.process.communicate()[0].splitlines(keepends=True)
         return self.process.returncode
 
 
@@ -155,7 +152,7 @@ def api(demo: RunningDemo, method: str, path: str, body: object = None) -> int:
         data=None if body is None else json.dumps(body).encode(),
         headers={"Authorization": f"token {token}"},
     )
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - http
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 - http
         return int(answer.status)
 
 

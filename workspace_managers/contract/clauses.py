@@ -14,11 +14,12 @@ import itertools
 import logging
 import os
 import pickle
+import re
 import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -27,23 +28,25 @@ from zoneinfo import ZoneInfo
 
 import attrs
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as drawn
+from hypothesis.strategies import SearchStrategy
 from jupyterhub.auth import Authenticator
 
-from ..capabilities import TELLS_CHANGES
+from ..capabilities import HOMES, NAMESPACES, TELLS_CHANGES
 from ..context import Context
 from ..engine import Answer
 from ..errors import AccessDenied, BackendUnavailable, StorageRefused
 from ..kube.cache import NOTHING
-from ..kube.claims import OWNER_ANNOTATION
+from ..kube.claims import OWNER_ANNOTATION, PERSON_ANNOTATION
 from ..kube.client import Kube
+from ..kube.namespaces import ALLOWED
 from ..models import User
-from ..names import NAME_LIMIT, SHARED_CLAIM, SHARED_NAME, is_label, is_name
+from ..names import HOME, NAME_LIMIT, SHARED_CLAIM, SHARED_NAME, is_label, is_name, is_personal_claim
 from ..tasks import beside, together
 from .obligations import Obligations, clause
 from .proxy import EXPIRED_EVENT, Gate, Seen, is_any, lose_answer, refuse, reset
-from .stage import LAST_DAY, Stage, fixed, hub_pod, mounted, own_claims
+from .stage import LAST_DAY, Stage, fixed, hub_pod, mounted, mounted_at, own_claims
 from .world import LOGGER
 
 CROWD = 200
@@ -61,6 +64,7 @@ SILENCE_SECONDS = 1.0
 """After this a watch counts as dead, where the framework's own cache keeps it."""
 _ZONES = ("Europe/London", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Asia/Kathmandu", "UTC")
 LOG_LINE_LIMIT = 2000
+_NAMESPACE = re.compile("/api/v1/namespaces/[^/]+")
 _SECRET = "eyJhbGciOi-not-for-the-log"  # noqa: S105 - looks like a token on purpose
 _IMPORT_SECONDS = 60
 _WATCHED_IMPORT = """
@@ -163,18 +167,12 @@ class WorkspaceManagerContract(Obligations, suite=True):
         """A2: a table of odd names ends somewhere; names made at random go on."""
         await stage.study("cardio", "alice@example.org")
         await stage.begin()
-        loop = asyncio.get_running_loop()
-
-        @settings(max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=[*HealthCheck])
-        @given(drawn.one_of(drawn.text(), drawn.text("alice@example.org", max_size=20)))
-        @example("ALICE@EXAMPLE.ORG\x00")
-        @example("alice@example.or\u0261")
-        def nobody_else(name: str) -> None:
+        names = drawn.one_of(drawn.text(), drawn.text("alice@example.org", max_size=20))
+        odd = ["ALICE@EXAMPLE.ORG\x00", "alice@example.or\u0261"]
+        for name in odd + [facts["name"] for facts in _drawn(60, name=names)]:
             user = stage.world.user(name)
             expected = {"cardio"} if user.username == "alice@example.org" and user.scope in (None, "cardio") else set()
-            assert asyncio.run_coroutine_threadsafe(stage.listed(user), loop).result() == expected
-
-        await asyncio.to_thread(nobody_else)
+            assert await stage.listed(user) == expected, f"{name!r}"
 
     @clause()
     async def test_grant_of_another_opens_nothing(self, stage: Stage) -> None:
@@ -232,29 +230,11 @@ class WorkspaceManagerContract(Obligations, suite=True):
     @clause()
     async def test_any_window_in_any_zone_opens_by_the_calendar(self, stage: Stage) -> None:
         """A1: summer time begins and ends, zones lie half an hour apart; a table of days has not all of them."""
-        loop = asyncio.get_running_loop()
-        numbers = itertools.count()
-
-        async def decided(*, first: date, days: int, grant: int, zone: str, late: bool, seconds: int) -> None:
-            last, until = first + timedelta(days=days), first + timedelta(days=grant)
-            opens, closes = (
-                datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC)
-                for day in (first, min(last, until) + timedelta(days=1))
-            )
-            now = (closes if late else opens) + timedelta(seconds=seconds)
-            await stage.close()
-            stage.world.timezone = zone
-            name = f"window-{next(numbers)}"
-            await stage.study(name, "alice", until=until, first_day=first, last_day=last)
-            await stage.begin()
-            assert await stage.starts("alice", name, now) is (opens <= now < closes), f"{opens} to {closes}: {now}"
-
         # The first days are those on which a change of the clocks lies near.
         springs = drawn.dates(date(2026, 2, 20), date(2026, 4, 10))
         autumns = drawn.dates(date(2026, 9, 20), date(2026, 11, 10))
-
-        @settings(max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=[*HealthCheck])
-        @given(
+        windows = _drawn(
+            25,
             first=springs | autumns,
             days=drawn.integers(0, 40),
             grant=drawn.integers(-2, 45),
@@ -264,10 +244,20 @@ class WorkspaceManagerContract(Obligations, suite=True):
                 lambda most: drawn.sampled_from([-most, most])
             ),
         )
-        def decide(**facts: Any) -> None:
-            asyncio.run_coroutine_threadsafe(decided(**facts), loop).result()
-
-        await asyncio.to_thread(decide)
+        for number, facts in enumerate(windows):
+            first = facts["first"]
+            last, until = first + timedelta(days=facts["days"]), first + timedelta(days=facts["grant"])
+            opens, closes = (
+                datetime.combine(day, time(), ZoneInfo(facts["zone"])).astimezone(UTC)
+                for day in (first, min(last, until) + timedelta(days=1))
+            )
+            now = (closes if facts["late"] else opens) + timedelta(seconds=facts["seconds"])
+            await stage.close()
+            stage.world.timezone = facts["zone"]
+            name = f"window-{number}"
+            await stage.study(name, "alice", until=until, first_day=first, last_day=last)
+            await stage.begin()
+            assert await stage.starts("alice", name, now) is (opens <= now < closes), f"{facts}: {opens} to {closes}"
 
     @clause()
     async def test_expired_and_future_grants_are_told(self, stage: Stage) -> None:
@@ -402,7 +392,7 @@ class WorkspaceManagerContract(Obligations, suite=True):
                 await asyncio.wait([starting, reached], return_when=asyncio.FIRST_COMPLETED)
                 if not gate.reached.is_set():
                     await starting
-                    pytest.skip("a start asks the Kubernetes API for nothing but claims")
+                    pytest.skip("a start asks the Kubernetes API for nothing but its namespace and claims")
                 await stage.world.revoke("alice", "slow")
                 gate.open()
                 with pytest.raises(AccessDenied):
@@ -550,10 +540,10 @@ class WorkspaceManagerContract(Obligations, suite=True):
         await stage.study("course", *people)
         await stage.begin()
         pods = await together(*(stage.start(name, "course") for name in people))
-        first = mounted(pods[0])
+        first = _common(mounted(pods[0]))
         assert first, "nothing is mounted"
-        assert all(mounted(pod) == first for pod in pods)
-        assert set(await stage.world.claims()) == set(first)
+        assert all(_common(mounted(pod)) == first for pod in pods)
+        assert set(_common(await stage.world.claims())) == set(first)
 
     @clause()
     async def test_each_workspace_has_claims_of_its_own(self, stage: Stage) -> None:
@@ -587,7 +577,9 @@ class WorkspaceManagerContract(Obligations, suite=True):
         await stage.study("claimed", "alice")
         await stage.begin()
         for claim in own_claims(await stage.start("alice", "claimed")):
-            await stage.world.put_claim(claim, annotations={OWNER_ANNOTATION: "somebody-else"}, labels={})
+            namespace = stage.world.namespace_of("claimed")
+            taken = {OWNER_ANNOTATION: "somebody-else"}
+            await stage.world.put_claim(claim, annotations=taken, labels={}, namespace=namespace)
         before = await stage.world.claims()
         with pytest.raises(StorageRefused):
             await stage.start("alice", "claimed")
@@ -728,6 +720,96 @@ class WorkspaceManagerContract(Obligations, suite=True):
         with stage.world.faults.inject(lose_answer, concerns=_is_new_claim, times=2) as injected:
             await _starts_with_the_same_claims(stage, "alice", "lost")
         assert injected.used
+
+    # Homes
+
+    @clause()
+    async def test_home_is_of_one_person_in_one_workspace(self, stage: Stage) -> None:
+        """S8: a home holds what a person keeps from colleagues, and what one project keeps from another."""
+        for name in ("one-home", "other-home"):
+            await _with_homes(stage, name, "alice", "bob")
+        await stage.begin()
+        homes = {
+            (user, name): await _home(stage, user, name)
+            for user in ("alice", "bob")
+            for name in ("one-home", "other-home")
+        }
+        assert len(set(homes.values())) == len(homes), f"homes of several: {homes}"
+        claims = await stage.world.claims()
+        for (user, name), claim in homes.items():
+            annotations = claims[claim]["metadata"]["annotations"]
+            assert (annotations[PERSON_ANNOTATION], annotations[OWNER_ANNOTATION]) == (user, name)
+            assert await _home(stage, user, name) == claim
+
+    @clause()
+    async def test_home_is_a_persons_however_they_sign_in(self, stage: Stage) -> None:
+        """S8: who signs in in capitals, or into one workspace alone, is the same person, with the same files."""
+        await _with_homes(stage, "any-name", "alice@x")
+        await stage.begin()
+        names = ("alice@x", "ALICE@X", "any-name\\Alice@x")
+        assert len({await _home(stage, name, "any-name") for name in names}) == 1
+
+    @clause()
+    async def test_home_that_is_promised_is_mounted(self, stage: Stage) -> None:
+        """S8: people are told that what they save in the home folder is kept, and believe it."""
+        await _with_homes(stage, "promised", "alice")
+        await stage.begin()
+        assert [card.keeps_home for card in (await stage.form("alice")).openable] == [True]
+        assert await _home(stage, "alice", "promised")
+
+    @clause()
+    async def test_home_is_there_when_access_comes_back(self, stage: Stage) -> None:
+        """S8: access ends by mistake, or for a while; what a person had is there when it is given again."""
+        await _with_homes(stage, "and-back", "alice")
+        await stage.begin()
+        home = await _home(stage, "alice", "and-back")
+        before = (await stage.world.claims())[home]["metadata"]["uid"]
+        await stage.world.revoke("alice", "and-back")
+        await _eventually(stage, "alice", set())
+        await stage.denied("alice", "and-back")
+        await stage.world.grant("alice", "and-back", LAST_DAY)
+        await _eventually(stage, "alice", {"and-back"})
+        assert await _home(stage, "alice", "and-back") == home
+        assert (await stage.world.claims())[home]["metadata"]["uid"] == before, "the claim was deleted meanwhile"
+
+    # Namespaces
+
+    @clause()
+    async def test_namespace_has_what_is_of_its_workspace(self, stage: Stage) -> None:
+        """S9: network policies, quotas and rights are drawn by namespaces; a pod or a claim elsewhere escapes them."""
+        namespace = await _with_a_namespace(stage, "apart", "alice")
+        await stage.begin()
+        claims = mounted(await stage.start("alice", "apart"))
+        assert set(await stage.world.claims(namespace)) == set(claims)
+        assert not await stage.world.claims(stage.world.namespace)
+        assert (await stage.review("alice", "apart")).answer is Answer.GOES_ON
+
+    @clause()
+    async def test_claims_of_one_name_are_two_in_two_namespaces(self, stage: Stage) -> None:
+        """S9: a name says whose a claim is in its own namespace alone."""
+        first = await _with_a_namespace(stage, "first-of-two", "alice")
+        second = await _with_a_namespace(stage, "second-of-two", "alice")
+        await stage.begin()
+        theirs = own_claims(await stage.start("alice", "first-of-two"))
+        for claim in theirs:
+            await stage.world.put_claim(claim, annotations={OWNER_ANNOTATION: "x"}, labels={}, namespace=second)
+        assert own_claims(await stage.start("alice", "first-of-two")) == theirs
+        own = own_claims(await stage.start("alice", "second-of-two"))
+        assert own <= set(await stage.world.claims(second))
+        assert own.isdisjoint(await stage.world.claims(first))
+
+    @clause()
+    async def test_namespace_that_is_not_allowed_is_closed(self, stage: Stage) -> None:
+        """S9: what is taken out of the operator's hands goes on nowhere else, and comes back with the label."""
+        namespace = await _with_a_namespace(stage, "by-label", "alice")
+        await stage.begin()
+        claims = own_claims(await stage.start("alice", "by-label"))
+        for label in (None, "no"):
+            await stage.world.allow_namespace(namespace, label)
+            assert (await stage.denied("alice", "by-label")).rule == "S9"
+            assert (await stage.review("alice", "by-label")).answer is Answer.ENDED
+        await stage.world.allow_namespace(namespace, ALLOWED)
+        assert own_claims(await stage.start("alice", "by-label")) == claims
 
     # Servers that run
 
@@ -928,6 +1010,19 @@ class WorkspaceManagerContract(Obligations, suite=True):
             assert {owners[claim] for claim in own_claims(pod)} == {f"study-{index}"}
 
 
+def _drawn(most: int, **facts: SearchStrategy[Any]) -> list[dict[str, Any]]:
+    """The same examples at each run. They are asked about in the clause itself, so none of them outlives it."""
+    found: list[dict[str, Any]] = []
+
+    @settings(max_examples=most, database=None, derandomize=True, suppress_health_check=[*HealthCheck])
+    @given(drawn.fixed_dictionaries(facts))
+    def note(each: dict[str, Any]) -> None:
+        found.append(each)
+
+    note()
+    return found
+
+
 def _stored(fact: Any) -> Any:
     return pickle.loads(pickle.dumps(fact))  # noqa: S301 - written a moment ago
 
@@ -973,6 +1068,27 @@ async def _watched(stage: Stage, identity: str | User, workspace: str) -> None:
     pytest.skip("the plugin does not watch the Kubernetes API")
 
 
+async def _with_homes(stage: Stage, name: str, *usernames: str) -> None:
+    if HOMES not in stage.manager_class.capabilities:
+        pytest.skip("the plugin keeps no home folders")
+    await stage.study(name, *usernames)
+    await stage.world.keep_home(name)
+
+
+async def _with_a_namespace(stage: Stage, name: str, *usernames: str) -> str:
+    if NAMESPACES not in stage.manager_class.capabilities:
+        pytest.skip("the plugin's workspaces live in the hub's own namespace")
+    await stage.study(name, *usernames)
+    return await stage.world.own_namespace(name)
+
+
+async def _home(stage: Stage, identity: str, workspace: str) -> str:
+    """The claim of the home folder that a person's server of a workspace has."""
+    claim, read_only = mounted_at(await stage.start(identity, workspace), HOME)
+    assert not read_only
+    return claim
+
+
 def _needs_changes_told(stage: Stage) -> None:
     if TELLS_CHANGES not in stage.manager.capabilities:
         pytest.skip("the plugin does not tell of changes, so servers are reviewed every WORKSPACE_REVIEW_MINUTES")
@@ -1008,7 +1124,12 @@ def _is_no_watch(seen: Seen) -> bool:
 
 
 def _is_of_a_grant(seen: Seen) -> bool:
-    return _is_no_watch(seen) and not _is_claims(seen)
+    return _is_no_watch(seen) and not _is_claims(seen) and not _NAMESPACE.fullmatch(seen.path)
+
+
+def _common(claims: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are no person's own (rule S8)."""
+    return {name: each for name, each in claims.items() if not is_personal_claim(name)}
 
 
 @contextmanager

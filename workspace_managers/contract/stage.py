@@ -58,17 +58,36 @@ def hub_pod() -> dict[str, Any]:
 
 def mounted(pod: Mapping[str, Any]) -> dict[str, bool]:
     """The claims that a pod mounts, and whether it may only read them."""
-    claims = {
+    claims = _claims_by_volume(pod)
+    found: dict[str, bool] = dict.fromkeys(claims.values(), True)
+    for mount in _mounts(pod):
+        if mount["name"] in claims and not mount.get("readOnly", False):
+            found[claims[mount["name"]]] = False
+    return found
+
+
+def mounted_at(pod: Mapping[str, Any], path: str) -> tuple[str, bool]:
+    """The claim that a pod mounts at a path, and whether it may only read it.
+
+    Raises:
+        AssertionError: There is not just one mount at this path.
+    """
+    mounts = [mount for mount in _mounts(pod) if mount["mountPath"] == path]
+    assert len(mounts) == 1, f"{len(mounts)} mounts at {path}"  # noqa: S101 - for a clause
+    return _claims_by_volume(pod)[mounts[0]["name"]], mounts[0].get("readOnly", False)
+
+
+def _claims_by_volume(pod: Mapping[str, Any]) -> dict[str, str]:
+    return {
         volume["name"]: volume["persistentVolumeClaim"]["claimName"]
         for volume in pod["spec"]["volumes"]
         if "persistentVolumeClaim" in volume
     }
+
+
+def _mounts(pod: Mapping[str, Any]) -> list[dict[str, Any]]:
     notebook = next(each for each in pod["spec"]["containers"] if each["name"] == NOTEBOOK)
-    found: dict[str, bool] = dict.fromkeys(claims.values(), True)
-    for mount in notebook["volumeMounts"]:
-        if mount["name"] in claims and not mount.get("readOnly", False):
-            found[claims[mount["name"]]] = False
-    return found
+    return list(notebook["volumeMounts"])
 
 
 def own_claims(pod: Mapping[str, Any]) -> set[str]:
@@ -81,6 +100,7 @@ class Stage:
 
     Attributes:
         world: The backend, the clock and the claims.
+        manager_class: The plugin's class.
         manager: The plugin, from ``begin`` on.
         told: Usernames and workspaces of each change that it has told of.
     """
@@ -90,7 +110,7 @@ class Stage:
 
     def __init__(self, manager_class: type[WorkspaceManager], world: World) -> None:
         self.world = world
-        self._manager_class = manager_class
+        self.manager_class = manager_class
         self._managers: list[WorkspaceManager] = []
         self.told: list[tuple[frozenset[str], frozenset[str]]] = []
 
@@ -112,7 +132,7 @@ class Stage:
         """The plugin, made with the world's context and closed at the end of the clause."""
         context = self.world.context
         context.listen(lambda usernames, workspaces: self.told.append((usernames, workspaces)))
-        manager = self._manager_class(context)
+        manager = self.manager_class(context)
         self._managers.append(manager)
         return manager
 

@@ -14,6 +14,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from ..context import Context
 from ..devcluster.api import EmbeddedApi
 from ..errors import BackendUnavailable, ConfigurationError, quote
 from ..kube.client import ApiError, Kube
+from ..kube.namespaces import ALLOWED, LABEL
 from ..models import User
+from ..policy import Policy
 from ..settings import Settings
 from ..timeouts import Timeouts
 from .proxy import FaultProxy
@@ -40,9 +43,11 @@ class World(ABC):
     """A plugin's backend, and the hub around it. A plugin author subclasses it; the suite makes one for each clause.
 
     Attributes:
-        namespace: The hub's, of this world alone.
+        namespace: The hub's, of this world alone. The policy allows workspaces those that begin with its name and a
+            hyphen.
         now: What the clock of ``context`` says; the suite moves it.
         timezone: ``WORKSPACE_TIMEZONE`` of ``context``; set by the suite.
+        environ: Further variables of the environment, such as ``WORKSPACE_HOME``, for the settings of ``context``.
         administrator: A client past the faults, with the rights of the kubeconfig; from ``start`` on.
         faults: What stands between the plugin and the Kubernetes API; from ``start`` on.
         kube: The client that the plugin gets, which goes through ``faults``; from ``start`` on.
@@ -57,7 +62,9 @@ class World(ABC):
         self.namespace = f"contract-{secrets.token_hex(6)}"
         self.now = NOON
         self.timezone = "UTC"
-        self._collections = {self._claims_path}
+        self.environ: dict[str, str] = {}
+        self._namespaces = [self.namespace]
+        self._collections = {_claims_of(self.namespace)}
         self._life = AsyncExitStack()
 
     async def start(self) -> None:
@@ -87,7 +94,10 @@ class World(ABC):
     @property
     def context(self) -> Context:
         """What the plugin is made with. Its clock reads ``now`` at each question."""
-        settings = Settings.from_environ({"POD_NAMESPACE": self.namespace, "WORKSPACE_TIMEZONE": self.timezone})
+        own = {"POD_NAMESPACE": self.namespace, "WORKSPACE_TIMEZONE": self.timezone}
+        settings = replace(
+            Settings.from_environ({**self.environ, **own}), policy=Policy(namespaces=(f"{self.namespace}-*",))
+        )
         return Context(settings=settings, kube=self.kube, log=logging.getLogger(LOGGER), clock=lambda: self.now)
 
     # What a plugin author gives
@@ -153,6 +163,25 @@ class World(ABC):
             f"reason why {name} cannot be broken"
         )
 
+    async def keep_home(self, workspace: str) -> None:
+        """From now on, keep the home folder of each person in a workspace that is there; before the plugin is made.
+
+        Asked of a plugin with the capability ``HOMES`` alone. Where the environment decides that, for all workspaces
+        alike, put it into ``environ``.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} has no keep_home, to keep those of {workspace}")
+
+    async def own_namespace(self, workspace: str) -> str:
+        """From now on, have a workspace that is there live in a namespace of its own; the namespace's name.
+
+        Asked of a plugin with the capability ``NAMESPACES`` alone. Make it with ``make_namespace``.
+        """
+        raise NotImplementedError(f"{type(self).__qualname__} has no own_namespace, to move {workspace} to")
+
+    def namespace_of(self, workspace: str) -> str:
+        """Where a workspace lives. Override it where workspaces are not in the hub's namespace from the beginning."""
+        return self.namespace
+
     def user(self, username: str) -> User:
         """The user who has signed in by this name, in either form that ``User.identify`` reads.
 
@@ -189,26 +218,45 @@ class World(ABC):
         """The objects that are there, by name."""
         return {each["metadata"]["name"]: each for each in (await self.administrator.get(collection))["items"]}
 
-    async def claims(self) -> dict[str, Mapping[str, Any]]:
-        """The persistent volume claims that are there, by name."""
-        return await self.objects(self._claims_path)
+    async def make_namespace(self, name: str) -> None:
+        """Make a namespace that workspaces may live in, where it is not there; it is removed with the world."""
+        if name not in self._namespaces:
+            await self.administrator.create("/api/v1/namespaces", {"metadata": {"name": name}})
+            self._namespaces.append(name)
+            self._collections.add(_claims_of(name))
+            await self.allow_namespace(name, ALLOWED)
 
-    async def put_claim(self, name: str, *, annotations: Mapping[str, str], labels: Mapping[str, str]) -> None:
+    async def allow_namespace(self, name: str, label: str | None) -> None:
+        """Write the label by which an operator allows a namespace, or another one; None takes it away."""
+        await self.administrator.merge_patch(f"/api/v1/namespaces/{name}", {"metadata": {"labels": {LABEL: label}}})
+
+    async def claims(self, namespace: str | None = None) -> dict[str, Mapping[str, Any]]:
+        """The persistent volume claims that are there, by name; those of one namespace, or of all of this world."""
+        found: dict[str, Mapping[str, Any]] = {}
+        for each in (namespace,) if namespace else self._namespaces:
+            found |= await self.objects(_claims_of(each))
+        return found
+
+    async def put_claim(
+        self, name: str, *, annotations: Mapping[str, str], labels: Mapping[str, str], namespace: str | None = None
+    ) -> None:
         """A claim that somebody else has made; of one that is there, these become the annotations and labels."""
-        present = (await self.claims()).get(name)
+        present = (await self.claims(namespace)).get(name)
         spec = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
         metadata = {"name": name, "annotations": dict(annotations), "labels": dict(labels)}
-        await self.put_object(self._claims_path, {"metadata": metadata, "spec": present["spec"] if present else spec})
-
-    @property
-    def _claims_path(self) -> str:
-        return f"/api/v1/namespaces/{self.namespace}/persistentvolumeclaims"
+        path = _claims_of(namespace or self.namespace)
+        await self.put_object(path, {"metadata": metadata, "spec": present["spec"] if present else spec})
 
     async def _remove_namespace(self) -> None:
         # Without a controller manager nobody else empties a namespace that is deleted.
         for collection in self._collections:
             await self.administrator.request("DELETE", collection)
-        await self.administrator.request("DELETE", f"/api/v1/namespaces/{self.namespace}")
+        for name in self._namespaces:
+            await self.administrator.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def _claims_of(namespace: str) -> str:
+    return f"/api/v1/namespaces/{namespace}/persistentvolumeclaims"
 
 
 def own_cluster() -> Path | None:

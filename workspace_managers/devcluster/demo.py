@@ -26,7 +26,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -51,6 +51,7 @@ _HUB_MARK = "WORKSPACE_DEMO_STATE"
 _HUB_START_SECONDS = 90
 # Below those that Linux takes for connections, from 32768 on.
 _PORTS = range(20000, 32768)
+_PLACES = 64
 _HUB_STOP_SECONDS = 20
 _SHARED_README = """# Shared with every workspace
 
@@ -245,7 +246,7 @@ class Demo:
         self._say(f"Starting JupyterHub {jupyterhub.__version__}")
         cluster = self._cluster or Cluster(self.kubeconfig_path, self.namespace)
         hub_host = cluster.hub_host or LOOPBACK
-        hub_port, proxy_api_port = free_ports(2, hub_host)
+        hub_port, proxy_api_port = free_ports(2, hub_host, besides=[port])
         handed_over = {
             "port": port, "hub_host": hub_host, "hub_port": hub_port, "proxy_api_port": proxy_api_port,
             "api_token": self.hub_api_token, "password": self.password,
@@ -476,16 +477,25 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def free_ports(count: int, address: str = LOOPBACK) -> list[int]:
+def free_ports(count: int, address: str = LOOPBACK, besides: Collection[int] = ()) -> list[int]:
     """Ports of an IPv4 address of this machine that nothing listens on, all different.
 
-    None that the system gives to whoever connects: one of those may be taken before somebody listens on it.
+    None that the system gives to whoever connects: one of those may be taken before somebody listens on it. For the
+    same reason, processes side by side begin to look in different places.
+
+    Args:
+        count: How many.
+        address: Where they are to be free.
+        besides: Those that something else is about to listen on.
 
     Raises:
         OSError: The address is not of this machine, or there are not so many.
     """
     found: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
+    ours = os.getpid() % _PLACES
+    for port in sorted(random.sample(_PORTS, len(_PORTS)), key=lambda each: each % _PLACES != ours):
+        if port in besides:
+            continue
         with socket.socket() as probe:
             try:
                 probe.bind((address, port))

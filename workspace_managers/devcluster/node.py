@@ -536,7 +536,10 @@ class Node:
     def _command(self, pod: _Pod, container: _Container) -> list[str]:
         spec = container.spec
         port = str(_port(spec) or JUPYTER_PORT)
-        if (command := self._images.get(spec["image"])) is not None:
+        command = self._images.get(spec["image"])
+        # What prepares a pod for a server of some image may name a command of its own.
+        prepares = spec.get("command") and any(container is each for each in pod.init_containers)
+        if command is not None and not prepares:
             return [part.replace("{ip}", pod.ip or "").replace("{port}", port) for part in command]
         argv = [*(spec.get("command") or ()), *(spec.get("args") or ())]
         if not argv or argv[0].startswith("-"):

@@ -10,7 +10,7 @@ from typing import Any
 
 from traitlets.config import Application, Config
 
-from .. import registry
+from .. import registry, texts
 from ..context import Context
 from ..errors import ConfigurationError
 from ..kube.client import Kube
@@ -20,6 +20,7 @@ from .pages import Pages, templates_folder
 from .service import Service, log
 from .sessions import Sessions
 from .spawner import in_front_of
+from .templating import environment_options
 
 __all__ = ["configure", "context_for", "templates_folder"]
 
@@ -39,14 +40,19 @@ def configure(c: Any, environ: Mapping[str, str] | None = None) -> None:
     """
     with _or_exit():
         settings = Settings.from_environ() if environ is None else Settings.from_environ(environ)
+        texts.use(settings.language, settings.texts)
         service = Service(registry.create(settings.workspace_manager, context_for(settings)))
         base = precedence.spawner_class(c)
-        folders = [*_listed(c.JupyterHub.get("template_paths")), str(templates_folder())]
+        folders = _template_folders(c)
         sessions = Sessions(service)
         ours = in_front_of(base, service, sessions, Pages(service, sessions, folders))
         arrivals.install()
         c.JupyterHub.template_paths = folders
+        c.JupyterHub.jinja_environment_options = environment_options(c)
         c.JupyterHub.spawner_class = ours
+        # The chart sets this one always, to what a hub without workspaces needs.
+        c.JupyterHub.allow_named_servers = True
+        c.JupyterHub.setdefault("redirect_to_server", False)
         c.KubeSpawner.namespace = settings.namespace
         c.KubeSpawner.start_timeout = settings.start_timeout
         if Application.initialized() and Application.instance().has_trait("spawner_class"):
@@ -73,7 +79,10 @@ def _look(c: Any, change: Any, ours: type, settings: Settings) -> None:
     config.merge(c)
     config.merge(change.owner.cli_config)
     with _or_exit():
-        for sentence in precedence.check(config, change.new, ours, settings):
+        found = precedence.check(config, change.new, ours, settings)
+        # Our templates need what is in there, whoever set it last.
+        change.owner.jinja_environment_options = environment_options(config)
+        for sentence in (*found, *precedence.templates_of_others(_template_folders(config))):
             log.warning("%s.", sentence)
 
 
@@ -85,5 +94,7 @@ def _or_exit() -> Any:
         raise SystemExit(f"The hub does not start.\n{error}") from error
 
 
-def _listed(paths: Any) -> list[str]:
-    return [str(path) for path in paths] if isinstance(paths, list | tuple) else []
+def _template_folders(config: Any) -> list[str]:
+    """Where templates are looked for: those that are configured, and ours."""
+    paths = config.JupyterHub.get("template_paths")
+    return [*(map(str, paths) if isinstance(paths, list | tuple) else ()), str(templates_folder())]

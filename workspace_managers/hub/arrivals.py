@@ -21,6 +21,7 @@ from sqlalchemy import event, func
 from tornado import httputil, web
 
 from ..errors import ConfigurationError, quote
+from ..texts import _
 
 log = logging.getLogger("JupyterHub.workspaces")
 
@@ -33,17 +34,18 @@ BODY_BYTES = 8 * 1024
 _WRAPPED = hasattr(UserServerAPIHandler, "get_server_json_body")
 """JupyterHub 6: the options of a start are a field beside others."""
 _FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
-_SENTENCE = (
-    'A server is started with one option, "profile": the name of a workspace, text of at most '
-    f"{PROFILE_CHARACTERS} characters. This request has something else, so nothing was started."
-)
 
 
 class NotAccepted(web.HTTPError):
     """400: this is not what a server is started with."""
 
     def __init__(self) -> None:
-        super().__init__(400, _SENTENCE)
+        sentence = _(
+            'A server is started with one option, "profile": the name of a workspace, text of at most {count} '
+            "characters. This request has something else, so nothing was started.",
+            count=PROFILE_CHARACTERS,
+        )
+        super().__init__(400, sentence)
 
 
 def install() -> None:
@@ -123,12 +125,37 @@ class StartPage(_Bounded, SpawnHandler):  # type: ignore[misc]  # JupyterHub has
         self.request.query_arguments = {}
         return super().get(*args, **kwargs)
 
-    def post(self, *args: Any, **kwargs: Any) -> Awaitable[None] | None:
+    async def post(self, *args: Any, **kwargs: Any) -> None:
         """Start a server with the one field of the form."""
         fields = fields_of(self.request)
         self.request.body_arguments = fields
         self.request.arguments = self.request.arguments | fields
-        return super().post(*args, **kwargs)
+        user = self.current_user
+        if self._named and user is not None and user.name == self.path_args[0]:
+            await self._keep_to_limit(user)
+        started: Awaitable[None] | None = super().post(*args, **kwargs)
+        if started is not None:
+            await started
+
+    @property
+    def _named(self) -> str:
+        """The name of the server, as the address has it; empty for the one without."""
+        return (*self.path_args, "", "")[1] or ""
+
+    async def _keep_to_limit(self, user: Any) -> None:
+        """As JupyterHub's own page does before the form is shown, and from 6 on also before it is sent."""
+        limit = await self.get_current_user_named_server_limit()
+        names = set(user.orm_spawners) - {""}
+        if not self.allow_named_servers:
+            raise web.HTTPError(400, "Named servers are not enabled.")
+        if 0 < limit <= len(names) and self._named not in names:
+            raise web.HTTPError(400, f"User {user.name} already has the maximum of {limit} named servers.")
+
+    async def _render_form(self, for_user: Any, spawner_options_form: Any, *args: Any, **options: Any) -> Any:
+        """JupyterHub shows the form of the server without a name after the start of another one has failed."""
+        if self._named and self.request.method == "POST":
+            spawner_options_form = await for_user.spawners[self._named].get_options_form()
+        return await super()._render_form(for_user, spawner_options_form, *args, **options)
 
 
 class StartServer(_Bounded, UserServerAPIHandler):  # type: ignore[misc]  # JupyterHub has no types

@@ -25,6 +25,7 @@ from ..models import Workspace
 from ..names import HOME
 from ..pods import NOTEBOOK, plain
 from ..storage import overlap
+from ..texts import N_, _, language
 from . import outlook
 
 FOLDER = "/usr/local/share/jupyter/labextensions"
@@ -41,7 +42,19 @@ ANNOTATIONS_LIMIT = 255 * 1024
 
 _SCRIPT = "remoteEntry.js"
 _CODE = (Path(__file__).parent / "labextension" / _SCRIPT).read_text(encoding="utf-8")
-_KEPT = "What is saved in the folder {folder} is kept. Everything else goes when this server stops."
+_KEPT = N_("What is saved in the folder {folder} is kept. Everything else goes when this server stops.")
+_READ_ONLY = N_("The folder {folder} can only be read. Whatever you save elsewhere goes when this server stops.")
+_KEPT_HOME = N_(
+    "What is saved in the folder {folder} is kept, and so is, for you alone, the rest of your home folder. Everything "
+    "else goes when this server stops."
+)
+_READ_ONLY_HOME = N_(
+    "The folder {folder} can only be read. What you save in the rest of your home folder is kept, for you alone."
+)
+_FULL = N_(
+    "There may be no room left: then nothing more can be saved before something is deleted, or the people who run this "
+    "service give it more room."
+)
 _LEFT = "{left}"  # where the script puts the time
 
 
@@ -71,9 +84,8 @@ def furnish(pod: Mapping[str, Any], grant: Workspace, zone: tzinfo) -> Furnished
     furnished = copy.deepcopy(dict(pod))
     spec = furnished["spec"]
     notebook = next(each for each in spec["containers"] if each["name"] == NOTEBOOK)
-    folder = f"{HOME}/{grant.name}"
-    kept = folder if folder in {plain(mount["mountPath"]) for mount in notebook["volumeMounts"]} else None
-    files = _files(name, grant, zone, kept)
+    read_only = {plain(mount["mountPath"]): bool(mount.get("readOnly")) for mount in notebook["volumeMounts"]}
+    files = _files(name, grant, zone, read_only)
     annotations = furnished["metadata"]["annotations"]
     annotations |= {f"{ANNOTATION}{file}": content for file, content in files.items()}
     if obstacle := _obstacle(spec, notebook, path, annotations):
@@ -87,7 +99,7 @@ def furnish(pod: Mapping[str, Any], grant: Workspace, zone: tzinfo) -> Furnished
     return Furnished(furnished)
 
 
-def _files(name: str, grant: Workspace, zone: tzinfo, kept: str | None) -> dict[str, str]:
+def _files(name: str, grant: Workspace, zone: tzinfo, read_only: Mapping[str, bool]) -> dict[str, str]:
     build = {"load": _SCRIPT, "extension": "./extension"}
     package = {
         "name": name,
@@ -98,12 +110,18 @@ def _files(name: str, grant: Workspace, zone: tzinfo, kept: str | None) -> dict[
     last_day = access.last_day(grant)
     told = {
         "title": title(grant),
+        "language": language(),
+        "close": _("Close"),
         "closing": outlook.closing(last_day),
         "warning": outlook.ending(last_day, _LEFT),
         "end": access.end(grant, zone).isoformat(timespec="seconds"),
     }
-    if kept is not None:
-        told |= {"folder": kept, "home": HOME, "kept": _KEPT.format(folder=grant.name)}
+    folder = f"{HOME}/{grant.name}"
+    if folder in read_only:
+        readable, writable = (_READ_ONLY_HOME, _KEPT_HOME) if grant.keeps_home else (_READ_ONLY, _KEPT)
+        kept = _(readable if read_only[folder] else writable, folder=grant.name)
+        notice = kept if read_only[folder] else ""
+        told |= {"folder": folder, "home": HOME, "kept": kept, "notice": notice, "full": _(_FULL)}
     return {"package.json": json.dumps(package), _SCRIPT: _CODE, ACCESS: json.dumps(told)}
 
 

@@ -7,20 +7,28 @@ from datetime import date, datetime
 
 from ..errors import WorkspaceManagerError
 from ..forms import in_words
+from ..texts import N_, _, ngettext
 
-_KEPT = "The files in its folder are kept."
-_ASK = "If you think that you should have access, ask the lead of your project."
-UNCERTAIN_TOO_LONG = (
-    "Your workspace was stopped, because for a long time it could not be confirmed that you still have access to it. "
-    f"{_KEPT} Start it again when the service can look workspaces up; if that takes long, please tell the people who "
-    "run this service."
+UNCERTAIN_TOO_LONG = N_(
+    "Your workspace was stopped, because for a long time it could not be confirmed that you still have access "
+    "to it. The files in its folder are kept. Start it again when the service can look workspaces up; if that "
+    "takes long, please tell the people who run this service."
 )
 _ENDED = {
-    "A1": f"Your access to this workspace has ended with its last day, so it was stopped. {_KEPT} {_ASK}",
-    "S6": f"This workspace was closed and made anew under the same name, so your server was stopped. {_ASK}",
+    "A1": N_(
+        "Your access to this workspace has ended with its last day, so it was stopped. The files in its folder "
+        "are kept. If you think that you should have access, ask the lead of your project."
+    ),
+    "S6": N_(
+        "This workspace was closed and made anew under the same name, so your server was stopped. If you think "
+        "that you should have access, ask the lead of your project."
+    ),
     "E4": UNCERTAIN_TOO_LONG,
 }
-_WITHDRAWN = f"Your access to this workspace was taken away, so it was stopped. {_KEPT} {_ASK}"
+_WITHDRAWN = N_(
+    "Your access to this workspace was taken away, so it was stopped. The files in its folder are kept. If you "
+    "think that you should have access, ask the lead of your project."
+)
 DEADLINE = _ENDED["A1"]
 _DAY, _HOUR = 86400.0, 3600.0
 _TOLD_AFTER = _HOUR
@@ -28,12 +36,12 @@ _TOLD_AFTER = _HOUR
 
 def ended(error: WorkspaceManagerError) -> str:
     """Why a server was stopped whose access has ended, for the person whose it was."""
-    return _ENDED.get(error.rule, _WITHDRAWN)
+    return _(_ENDED.get(error.rule, _WITHDRAWN))
 
 
 def closing(last_day: date) -> str:
     """Until when a server may run; a whole sentence."""
-    return f"Open until the end of {in_words(last_day)}."
+    return _("Open until the end of {day}.", day=in_words(last_day))
 
 
 def ending(last_day: date, left: str) -> str:
@@ -43,9 +51,11 @@ def ending(last_day: date, left: str) -> str:
         last_day: The last day of access.
         left: The time until then, in words.
     """
-    return (
-        f"Your access to this workspace ends at the end of {in_words(last_day)}, in {left}. Your server is "
-        f"stopped then; save your work before. {_KEPT}"
+    return _(
+        "Your access to this workspace ends at the end of {day}, in {left}. Your server is stopped then; save your "
+        "work before. The files in its folder are kept.",
+        day=in_words(last_day),
+        left=left,
     )
 
 
@@ -94,30 +104,34 @@ class Outlook:
     def _moved(self) -> str:
         if self.pod_ends is None or self.pod_ends >= self.last_day:
             return ""
-        return (
-            f"Your access was extended, but this server itself ends with {in_words(self.pod_ends)}. "
-            "Stop it and start it again before, when it suits you, to go on after that day."
+        return _(
+            "Your access was extended, but this server itself ends with {day}. Stop it and start it again before, when "
+            "it suits you, to go on after that day.",
+            day=in_words(self.pod_ends),
         )
 
     def _uncertain(self) -> str:
         if self.uncertain_seconds is None or self.uncertain_seconds < _TOLD_AFTER:
             return ""
         left = self.uncertain_limit - self.uncertain_seconds
-        ahead = f" If that goes on, your server is stopped in {duration(left)}." if left < _DAY else ""
-        since = (
-            f"For {duration(self.uncertain_seconds)} it could not be confirmed that you have access to this workspace."
+        said = (
+            _(
+                "For {time} it could not be confirmed that you have access to this workspace.",
+                time=duration(self.uncertain_seconds),
+            ),
+            _("If that goes on, your server is stopped in {time}.", time=duration(left)) if left < _DAY else "",
+            _("The files in its folder are kept."),
         )
-        return f"{since}{ahead} {_KEPT}"
+        return " ".join(filter(None, said))
 
     def _change(self) -> str:
         if not self.outdated:
             return ""
-        return "This workspace was changed since your server started. Stop it and start it again to have the change."
+        return _("This workspace was changed since your server started. Stop it and start it again to have the change.")
 
 
 def duration(seconds: float) -> str:
     """A time that is left, or has passed, in words: in hours, or in minutes where it is less than two hours."""
     if seconds >= 2 * _HOUR:
-        return f"{int(seconds // _HOUR)} hours"
-    minutes = max(1, int(seconds // 60))
-    return "1 minute" if minutes == 1 else f"{minutes} minutes"
+        return ngettext("{count} hour", "{count} hours", int(seconds // _HOUR))
+    return ngettext("{count} minute", "{count} minutes", max(1, int(seconds // 60)))

@@ -7,7 +7,8 @@ once the whole configuration is known.
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from kubespawner import KubeSpawner
@@ -31,6 +32,7 @@ NO_EFFECT = {
 _OURS = (
     *("__init__", "get_options_form", "load_user_options", "start", "stop", "get_pod_manifest", "create_pod"),
     *("delete_forever", "_start_watching_pods", "_start_watching_events", "get_state", "load_state", "clear_state"),
+    *("_start_reflector", "_get_reflector_key"),
     *("start_polling", "stop_polling", "break_off", "stop_in_the_hub", "pod_uid", "remove_pod"),
 )
 
@@ -69,7 +71,7 @@ def check(config: Config, used: type, ours: type, settings: Settings) -> list[st
         settings: The environment.
 
     Returns:
-        A sentence for each setting that has no effect.
+        A sentence for each setting that has no effect, or one that people will notice.
 
     Raises:
         ConfigurationError: The hub must not start.
@@ -97,16 +99,39 @@ def check(config: Config, used: type, ours: type, settings: Settings) -> list[st
             f"KubeSpawner.namespace was set to {quote(namespace)} after the workspace manager's configuration; claims "
             f"and workspaces are in {quote(settings.namespace)}, so leave it, or set POD_NAMESPACE"
         )
-    return list(_without_effect(config, used))
+    return list(_worth_a_warning(config, used))
 
 
-def _without_effect(config: Config, used: type) -> Iterator[str]:
+def _worth_a_warning(config: Config, used: type) -> Iterator[str]:
     for trait, reason in NO_EFFECT.items():
         for section in _sections(used):
             if config.get(section, {}).get(trait):
                 yield f"{section}.{trait} is set and has no effect: {reason}"
+    if not config.get("JupyterHub", {}).get("allow_named_servers", True):
+        yield (
+            "JupyterHub.allow_named_servers is turned off, so every workspace is opened by the server without a name, "
+            "one at a time"
+        )
     if "start_timeout" in config.get("Spawner", {}):
         yield "Spawner.start_timeout is set and has no effect: KS_START_TIMEOUT counts, or KubeSpawner.start_timeout"
+
+
+def templates_of_others(folders: Sequence[str]) -> Iterator[str]:
+    """A sentence for each of our templates that a folder has which is looked at before ours.
+
+    Args:
+        folders: Where the hub looks for templates; ours is the last one.
+    """
+    ours = {each.name: each.read_bytes() for each in Path(folders[-1]).glob("*.html")}
+    for folder in dict.fromkeys(folders[:-1]):
+        for file in sorted(Path(folder).glob("*.html")):
+            if file.name == "form.html":
+                yield f"{quote(str(file))} has no effect: the form is workspaces/form.html of the template paths"
+            elif ours.get(file.name) not in (None, file.read_bytes()):
+                yield (
+                    f"{quote(str(file))} takes the place of the workspace manager's; where it was made for an older "
+                    "image, remove it, or make it anew from the one that it replaces"
+                )
 
 
 def _value(config: Config, used: type, trait: str) -> Any:

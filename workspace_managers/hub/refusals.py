@@ -14,7 +14,6 @@ from kubernetes_asyncio.client.exceptions import ApiException
 from tornado import web
 
 from ..errors import (
-    FILES_ARE_KEPT,
     AccessDenied,
     BackendUnavailable,
     ClusterRefused,
@@ -22,11 +21,13 @@ from ..errors import (
     ServiceFault,
     SignInAgain,
     StartFailed,
+    TooManyRunning,
     WorkspaceManagerError,
     quote,
 )
 from ..kube.client import from_library
-from .waiting import ROOM, TELL
+from ..texts import N_
+from .waiting import ROOM
 
 RETRY_SECONDS = 30
 """What ``Retry-After`` says of a failure that may pass."""
@@ -34,6 +35,7 @@ RETRY_SECONDS = 30
 # In this order: the first class that fits counts.
 _STATUS: tuple[tuple[type[WorkspaceManagerError], int], ...] = (
     (NothingChosen, 400),
+    (TooManyRunning, 409),
     (AccessDenied, 403),
     (SignInAgain, 403),
     (BackendUnavailable, 503),
@@ -42,17 +44,19 @@ _STATUS: tuple[tuple[type[WorkspaceManagerError], int], ...] = (
     (WorkspaceManagerError, 500),
 )
 
-TOO_LARGE = (
-    f"This workspace asks for more than the cluster gives to one server. {FILES_ARE_KEPT} Trying again does not help; "
-    f"{TELL}."
+TOO_LARGE = N_(
+    "This workspace asks for more than the cluster gives to one server. What is saved in the folder of a "
+    "workspace is kept. Trying again does not help; please tell the people who run this service."
 )
-SILENT = (
-    f"Your workspace was started, but its server does not answer. {FILES_ARE_KEPT} Please try again; if it fails "
-    f"again, {TELL} which workspace you chose."
+SILENT = N_(
+    "Your workspace was started, but its server does not answer. What is saved in the folder of a workspace "
+    "is kept. Please try again; if it fails again, please tell the people who run this service which "
+    "workspace you chose."
 )
-AWAY = (
-    f"The cluster that runs the workspaces does not answer at the moment. {FILES_ARE_KEPT} Please try again in a few "
-    f"minutes; if it goes on, {TELL}."
+AWAY = N_(
+    "The cluster that runs the workspaces does not answer at the moment. What is saved in the folder of a "
+    "workspace is kept. Please try again in a few minutes; if it goes on, please tell the people who run this "
+    "service."
 )
 
 

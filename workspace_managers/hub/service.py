@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import engine
-from ..capabilities import IDENTITY_CLAIMS
+from ..capabilities import IDENTITY_CLAIMS, NAMESPACES
 from ..decisions import Decision, new_request
 from ..errors import WorkspaceManagerError, quote
+from ..kube.namespaces import may_watch_all
 from ..manager import WorkspaceManager
 from .freshness import Refresher
 from .identity import asker
@@ -21,6 +22,20 @@ from .refusals import Refused
 log = logging.getLogger("JupyterHub.workspaces")
 
 
+class Ended(NamedTuple):
+    """What became of a server, for the person whose it was.
+
+    Attributes:
+        workspace: The name of its workspace.
+        title: What that is called on a page.
+        sentence: What they read.
+    """
+
+    workspace: str
+    title: str
+    sentence: str
+
+
 class Service:
     """What the hub has of a workspace manager; made once, by ``configure``.
 
@@ -28,7 +43,10 @@ class Service:
         manager: The plugin that ``WORKSPACE_MANAGER`` names.
 
     Attributes:
-        became: What became of servers that ended by themselves, by user and server, until they are started anew.
+        became: What became of servers that nobody stopped, by user and server, until their workspace is started anew;
+            not with their spawners, as JupyterHub makes a new one for a server that has stopped.
+        namespaces: Whether workspaces may have namespaces of their own.
+        watches_all: Whether one watch sees the pods of all namespaces; once ``find_reach`` has answered.
         refresher: Asks the identity provider anew; None where the manager grants nothing by what it says.
     """
 
@@ -36,9 +54,12 @@ class Service:
         self.manager = manager
         self.settings = manager.context.settings
         self._lifecycle = engine.Lifecycle(manager)
-        self.became: dict[tuple[str, str], str] = {}
+        self.became: dict[str, dict[str, Ended]] = {}
         self._keeper: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self.namespaces = NAMESPACES in manager.capabilities
+        self.watches_all = False
+        self._reach: asyncio.Task[bool] | None = None
         by_claims = IDENTITY_CLAIMS in manager.capabilities
         self.refresher = Refresher(self.run, manager.context.limited_log) if by_claims else None
 
@@ -66,6 +87,13 @@ class Service:
             self._keeper = asyncio.create_task(self._close_at_the_end())
         await self._lifecycle.begin()
 
+    async def find_reach(self) -> None:
+        """Find out, once, whether the hub's account may watch all namespaces; where there is but one, ask nobody."""
+        if self.namespaces:
+            if self._reach is None:
+                self._reach = asyncio.create_task(may_watch_all(self.manager.context.kube))
+            self.watches_all = await asyncio.shield(self._reach)
+
     def run(self, call: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something beside the hub, until the hub ends."""
         return self._keep(asyncio.create_task(call))
@@ -84,6 +112,21 @@ class Service:
                 await self._lifecycle.close()
             finally:
                 await self.manager.context.kube.close()
+
+    def keep_what_became(self, spawner: Any, sentence: str) -> None:
+        """Keep what became of a server for its person."""
+        self.became.setdefault(spawner.user.name, {})[spawner.name] = Ended(spawner.workspace, spawner.title, sentence)
+
+    def what_became(self, spawner: Any) -> Ended | None:
+        """What is kept of a server."""
+        return self.became.get(spawner.user.name, {}).get(spawner.name)
+
+    def forget_what_became(self, spawner: Any) -> None:
+        """Forget it, of this server and of others that had its workspace."""
+        kept = self.became.get(spawner.user.name, {})
+        for server, ended in list(kept.items()):
+            if server == spawner.name or ended.workspace == spawner.workspace:
+                del kept[server]
 
     def decision(self, stage: str, spawner: Any, workspace: object = None, request: str | None = None) -> Decision:
         """The decision about a spawner's server, to be written when its outcome is known."""

@@ -29,7 +29,7 @@ from typing import Any
 import attrs
 from traitlets.config import Application
 
-from .. import access, engine, metrics
+from .. import access, engine, forms, metrics
 from ..capabilities import TELLS_CHANGES
 from ..decisions import Decision
 from ..engine import Answer, Provision, Review
@@ -60,6 +60,7 @@ class Session:
     Attributes:
         workspace: The workspace's name; None where nothing says so, as of a server that another manager started.
         uid: The workspace's UID at the start.
+        title: What the workspace is called on a page, as of the last certain answer; empty where that is not known.
         ends: The last day of access as of the start, which the pod's own deadline keeps to.
         terms: A digest of what the pod was made from.
         versions: Of the grant whose terms were compared last.
@@ -71,6 +72,7 @@ class Session:
         uncertain_since: When answers began to be uncertain, in seconds of the monotonic clock; None if they are not.
         username: Whose it is, as in ``User.username``; known once it is among the sessions.
         shared_with: The usernames of those whom the server is shared with.
+        was: Name and title of the last workspace, once its server is no more; empty where there was none.
         task: Its review, while one is under way.
     """
 
@@ -86,6 +88,8 @@ class Session:
     uncertain_since: float | None = None
     username: str = ""
     shared_with: frozenset[str] = frozenset()
+    title: str = ""
+    was: tuple[str, str] = ("", "")
     task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -93,7 +97,8 @@ class Session:
         """The session of a pod that was just created; its grant is as good as reviewed."""
         grant = provision.grant
         terms, last_day = _terms(grant, provision.volumes), access.last_day(grant)
-        return cls(grant.name, grant.uid, last_day, terms, grant.versions, inf, True, last_day)
+        title = forms.title(grant)
+        return cls(grant.name, grant.uid, last_day, terms, grant.versions, inf, True, last_day, title=title)
 
     @classmethod
     def read(cls, state: Mapping[str, Any]) -> Session:
@@ -107,12 +112,18 @@ class Session:
         ends = None
         with contextlib.suppress(ValueError):
             ends = date.fromisoformat(texts.get("ends", ""))
-        return cls(texts.get("name"), texts.get("uid"), ends, texts.get("terms"))
+        was = (texts.get("was", ""), texts.get("was_title", ""))
+        return cls(texts.get("name"), texts.get("uid"), ends, texts.get("terms"), title=texts.get("title", ""), was=was)
+
+    def over(self) -> Session:
+        """What is kept once the server is no more: what people called it."""
+        return Session(was=(self.workspace, self.title) if self.workspace and self.title else self.was)
 
     def write(self, state: dict[str, Any]) -> None:
         """Put what a hub that starts has to know into a server's state."""
         ends = self.ends and self.ends.isoformat()
-        state[_STATE] = {"name": self.workspace, "uid": self.uid, "ends": ends, "terms": self.terms}
+        texts = {"name": self.workspace, "title": self.title, "uid": self.uid, "ends": ends, "terms": self.terms}
+        state[_STATE] = {**texts, "was": self.was[0], "was_title": self.was[1]}
 
 
 class Sessions:
@@ -126,7 +137,8 @@ class Sessions:
         self._service = service
         self._context = service.manager.context
         self._log = self._context.log
-        self._tells = TELLS_CHANGES in service.manager.capabilities
+        # Nobody tells when a namespace is no more allowed.
+        self._tells = TELLS_CHANGES in service.manager.capabilities and not service.namespaces
         self._sessions: dict[Any, Session] = {}
         self._begun = 0  # reviews whose answer has not come yet
         self._wake = asyncio.Event()
@@ -276,7 +288,7 @@ class Sessions:
         return user, await engine.review(self._service.manager, user, session.workspace, session.uid)
 
     async def _goes_on(self, spawner: Any, session: Session, user: User, grant: Workspace) -> None:
-        session.last_day = access.last_day(grant)
+        session.last_day, session.title = access.last_day(grant), forms.title(grant)
         session.shared_with, certain = await shares.withdraw(self._service, spawner, grant.name)
         if not certain:
             session.due = min(session.due, monotonic() + RETRY_SECONDS)
@@ -322,7 +334,7 @@ class Sessions:
         decision = self._decision(spawner, session)
         who = quote(spawner.user.name)
         self._log.warning("Request %s: the server of %s is stopped: %s", decision.request, who, error)
-        self._service.became[spawner.user.name, spawner.name] = ended(error)
+        self._service.keep_what_became(spawner, ended(error))
         uid = decision.uid = await self._until_certain(spawner.pod_uid, decision, who)
         patience = GONE_SECONDS
         try:
@@ -352,6 +364,8 @@ class Sessions:
     def _decision(self, spawner: Any, session: Session) -> Decision:
         decision = self._service.decision("session", spawner, session.workspace)
         decision.pod = spawner.pod_name
+        if spawner.namespace != self._context.namespace:
+            decision.namespace = spawner.namespace
         decision.versions = session.versions or {}
         return decision
 

@@ -15,11 +15,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import itertools
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 import jupyterhub
 from kubernetes_asyncio.client import V1DeleteOptions, V1Pod, V1Preconditions
@@ -27,18 +29,29 @@ from kubernetes_asyncio.client.exceptions import ApiException
 from kubespawner import KubeSpawner
 from tornado import web
 
-from .. import engine, profiles
+from .. import engine, forms, pods, profiles
 from ..decisions import Decision
-from ..errors import ServiceFault, StartFailed, WorkspaceManagerError, quote
+from ..errors import (
+    FILES_ARE_KEPT,
+    NothingChosen,
+    ServiceFault,
+    StartFailed,
+    TooManyRunning,
+    WorkspaceManagerError,
+    quote,
+)
 from ..models import User, Workspace
+from ..names import server_name
+from ..texts import N_, _, ngettext
 from . import lab
+from .home import Home
 from .identity import user_of
 from .outlook import Outlook
 from .pages import Pages, chosen_last
 from .refusals import SILENT, Refused, explain, leave_uncounted, pod_refused
 from .service import Service, log
 from .sessions import Session, Sessions
-from .waiting import STORAGE, Waiting, became, has_machine, trouble, unbound
+from .waiting import PLACE, STORAGE, Waiting, became, has_machine, step, trouble, unbound
 
 START_ANNOTATION = "workspace-managers/start"
 """The request that a pod was created for, as in the audit line."""
@@ -50,8 +63,11 @@ WAITING_SECONDS = 5.0
 """Between two looks at what a start waits for."""
 CLAIMS_SECONDS = 15.0
 """Between two looks at the claims of a pod that waits."""
+LEAVING_SECONDS = 0.2
+"""Between two looks whether a server that is being stopped has left its place."""
 CANCEL_VERSION = (5, 4)
 """From this JupyterHub on a start can be interrupted; earlier ones answer 400 to it."""
+_PLACES = itertools.count(1)
 _MARGIN = 0.1
 _SECOND = 1.0
 
@@ -130,17 +146,25 @@ class _Api:
 
 
 class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no types
-    """Called by JupyterHub and KubeSpawner; ``in_front_of`` makes the class that a hub uses."""
+    """Called by JupyterHub and KubeSpawner; ``in_front_of`` makes the class that a hub uses.
+
+    Attributes:
+        place: Grows with each start of any server; 0 for one that ran before the hub.
+    """
 
     workspace_service: ClassVar[Service]
     workspace_sessions: ClassVar[Sessions]
     workspace_pages: ClassVar[Pages]
+    namespace: Any  # KubeSpawner's trait
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.workspace_service.namespaces:
+            lift_connection_limit(self.api)
         self.api: Any = _Api(self.api, self)
         self._attempt: Attempt | None = None
         self._session = Session()
+        self.place = 0
         self._without_personal_claims()
 
     def _without_personal_claims(self) -> None:
@@ -161,7 +185,8 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
     @property
     def news(self) -> str:
         """What is wrong with the server, or what it ended of; empty where there is nothing to tell."""
-        return self.workspace_service.became.get(self._whose, "") or trouble(self._pod())
+        ended = self.workspace_service.what_became(self)
+        return ended.sentence if ended else trouble(self._pod())
 
     @property
     def outlook(self) -> Outlook | None:
@@ -169,9 +194,38 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         return self.workspace_sessions.outlook(self)
 
     @property
-    def _whose(self) -> tuple[str, str]:
-        # JupyterHub makes a new spawner for a server that has stopped.
-        return self.user.name, self.name
+    def workspace(self) -> str:
+        """The name of the workspace that the server has or is to have; empty where nothing says so."""
+        chosen = self._session.workspace or chosen_last(self)
+        return chosen if isinstance(chosen, str) and chosen else self.name
+
+    @property
+    def title(self) -> str:
+        """What that workspace is called on a page; its name where no more is known."""
+        provision = self._attempt and self._attempt.provision
+        was, title = self._session.was
+        return (
+            self._session.title
+            or (forms.title(provision.grant) if provision else "")
+            or (title if was == self.workspace else self.workspace)
+        )
+
+    @property
+    def keeps_home(self) -> bool:
+        """Whether the server's home folder outlives it, as far as its pod is known."""
+        return pods.keeps_home(self._pod() or {})
+
+    @property
+    def takes_place(self) -> bool:
+        """Whether the server runs, starts or stops, and so is one of those that its person may have (rule W2)."""
+        attempt = self._attempt
+        # JupyterHub calls a start pending before it asks for it.
+        begun = self.pending != "spawn" or (attempt is not None and (attempt.goes_on or attempt.done))
+        return bool(self.active) and begun
+
+    async def home(self) -> Home:
+        """What the home page of the spawner's user shows."""
+        return await self.workspace_pages.home(self)
 
     async def get_options_form(self) -> str:
         """The form to choose from, whatever ``options_form`` and ``profile_list`` say."""
@@ -190,14 +244,19 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         hub_settings = {} if self.handler is None else self.handler.settings
         decision = self.workspace_service.decision("pod", self, chosen_last(self))
         attempt = self._attempt = Attempt(decision, hub_settings)
-        self.workspace_service.became.pop(self._whose, None)
+        self.place = next(_PLACES)
+        self.workspace_service.forget_what_became(self)
         self._without_personal_claims()
+        # Not where the last one was, which may be gone: KubeSpawner looks there before anything is decided.
+        self._live_in(self.workspace_service.settings.namespace)
         hook: Any = self.modify_pod_hook  # type: ignore[has-type]
         attempt.looks = asyncio.create_task(self._look(attempt))
         try:
             # JupyterHub gives up after the same time, and then knows no reason.
             margin = min(_SECOND, self.start_timeout * _MARGIN)
             async with asyncio.timeout(self.start_timeout - margin) as attempt.limit:
+                attempt.decision.workspace = self._chosen()
+                await self._find_place(attempt)
                 await self.workspace_service.begin()
                 url = await start()
             attempt.done = True
@@ -210,7 +269,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         except Exception as error:
             if attempt.revoked is not None:
                 raise self._refuse(attempt, attempt.revoked) from error
-            never_ready = isinstance(error, TimeoutError) and attempt.decision.written
+            never_ready = isinstance(error, TimeoutError) and (attempt.decision.written or attempt.waiting.cause)
             raise self._refuse(attempt, attempt.waiting.failed(self.start_timeout) if never_ready else error) from error
         except BaseException as error:
             attempt.broken_off = True
@@ -227,6 +286,46 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         self._expect_answer(attempt)
         return url
 
+    def _chosen(self) -> object:
+        """What is to be opened.
+
+        Raises:
+            NothingChosen: The server is that of another workspace (rule W1).
+        """
+        said = chosen_last(self)
+        if not self.name:
+            return said
+        chosen = said or self.name
+        if isinstance(chosen, str) and server_name(chosen) == self.name:
+            return chosen
+        raise NothingChosen(
+            f"the server {quote(self.name)} opens the workspace that it is named after, and not {quote(said)}",
+            user_message=N_(
+                "A server with a name opens the workspace that it is named after, and this one is of another "
+                "workspace, so nothing was started. Choose the workspace from the list of yours."
+            ),
+            rule="W1",
+        )
+
+    async def _find_place(self, attempt: Attempt) -> None:
+        """Wait for a place among those that may run at once, which a server that is being stopped is about to leave.
+
+        Raises:
+            TooManyRunning: There will be none (rule W2).
+        """
+        limit = self.workspace_service.settings.at_once
+        while limit:
+            # Of two that start at the same moment, the second one looks at the first.
+            before = [each for each in self.user.spawners.values() if each.takes_place and each.place < self.place]
+            staying = [each for each in before if each.pending != "stop"]
+            if len(staying) >= limit:
+                raise _too_many(limit, staying)
+            if len(before) < limit:
+                break
+            attempt.waiting.cause = PLACE
+            await asyncio.sleep(LEAVING_SECONDS)
+        attempt.waiting.cause = None
+
     def _refuse(self, attempt: Attempt, error: Exception) -> Refused:
         """What a start ends with that failed: written, logged, not counted, and nothing of it left behind."""
         attempt.done = False
@@ -236,6 +335,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
             done = decision
             decision = self.workspace_service.decision("start", self, done.workspace, done.request)
             decision.pod, decision.uid, decision.versions = done.pod, done.uid, done.versions
+            decision.namespace = done.namespace
         if failure is not error and isinstance(failure, ServiceFault):
             log.error("Request %s failed with an error that nobody has foreseen", decision.request, exc_info=error)
         refused = self.workspace_service.refuse(decision, failure)
@@ -266,9 +366,8 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
             if has_machine(pod):
                 claims = {}
             elif attempt.waiting.cause in (None, STORAGE) and monotonic() >= due:
-                claims = await unbound(
-                    self.workspace_service.manager.context.kube, [each.claim for each in attempt.provision.volumes]
-                )
+                kube, volumes = self.workspace_service.manager.context.kube, attempt.provision.volumes
+                claims = await unbound(kube, self.namespace, [each.claim for each in volumes])
                 due = monotonic() + CLAIMS_SECONDS
 
     def _pod(self, uid: str | None = None) -> Mapping[str, Any] | None:
@@ -280,7 +379,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
 
     def _events_of(self, uid: str | None) -> list[Mapping[str, Any]]:
         with contextlib.suppress(Exception):  # as above
-            return [event for event in self.events if event["involvedObject"].get("uid") in (None, uid)]
+            return [event for event in self.events if _is_of(event, uid)]
         return []
 
     async def progress(self) -> AsyncIterator[Mapping[str, Any]]:
@@ -295,14 +394,16 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
                 attempt = self._attempt
                 if attempt is not None and attempt.goes_on and attempt.waiting.cause is not told:
                     told = cause = attempt.waiting.cause
-                    sentence = cause.waiting if cause else "It goes on now."
+                    sentence = _(cause.waiting if cause else N_("It goes on now."))
                     yield {"progress": percent, "message": sentence, "waits": bool(cause)}
                 if following is not None and following.done():
                     event = following.result()
                     following = asyncio.ensure_future(anext(events, None)) if event else None
-                    if event:
+                    raw = event and event.get("raw_event")
+                    # Kubernetes keeps events for an hour, and a pod has the name of the one before.
+                    if event and (raw is None or _is_of(raw, attempt.decision.uid if attempt else None)):
                         percent = event.get("progress", percent)
-                        yield event
+                        yield event if raw is None else {**event, "step": step(raw)}
         finally:
             if following is not None:
                 following.cancel()
@@ -341,12 +442,14 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         made: list[Any] = []
 
         async def make_pod(grant: Workspace) -> Mapping[str, Any]:
+            namespace = grant.namespace or self.workspace_service.settings.namespace
+            await self._move_to(namespace)
             with self._as_granted(grant):
                 pod = await manifest()
             if self.modify_pod_hook is not None:
                 pod = await _result(self.modify_pod_hook(self, pod))
             made[:] = [pod]
-            return await self._document(pod)
+            return await self._document(pod, namespace)
 
         manager = self.workspace_service.manager
         provision = await manager.provision(attempt.user, attempt.decision.workspace, make_pod)
@@ -358,6 +461,7 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         metadata.annotations = {**decided["annotations"], START_ANNOTATION: attempt.decision.request}
         attempt.decision.versions = provision.grant.versions
         attempt.decision.pod = metadata.name
+        attempt.decision.namespace = provision.grant.namespace
         attempt.provision = provision
         if provision.removed:
             removed = ", ".join(f"{quote(name)} ({quote(kind)})" for name, kind in provision.removed)
@@ -369,10 +473,36 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         attempt.pod = DecidedPod(api_version="v1", kind="Pod", metadata=metadata, spec=furnished.pod["spec"])
         return attempt.pod
 
+    def _live_in(self, namespace: str) -> None:
+        """Have the pod in a namespace (rule S9)."""
+        if namespace != self.namespace:
+            self.namespace = namespace
+            self.dns_name = self.dns_name_template.format(namespace=namespace, name=self.pod_name)
+
+    async def _move_to(self, namespace: str) -> None:
+        """The same, and watch what is there."""
+        if namespace == self.namespace:
+            return
+        self._live_in(namespace)
+        await self._start_watching_pods()
+        if self.events_enabled:
+            await self._start_watching_events()
+
+    def _url_of_the_hub(self) -> str | None:
+        """Where a pod of this namespace reaches the hub: a Service of another namespace needs its whole name."""
+        own = self.workspace_service.settings.namespace
+        given: str | None = self.hub_connect_url or None
+        url = urlsplit(given or self.hub.api_url)
+        host = url.hostname or ""
+        if self.namespace == own or not host or "." in host or ":" in host or host == "localhost":
+            return given
+        port = f":{url.port}" if url.port else ""
+        return f"{url.scheme}://{host}.{own}.svc{port}"
+
     @contextlib.contextmanager
     def _as_granted(self, grant: Workspace) -> Iterator[None]:
         """The spawner's traits as the grant says, for as long as KubeSpawner makes the pod from them."""
-        wanted = profiles.traits(grant, self.args)
+        wanted = {**profiles.traits(grant, self.args), "hub_connect_url": self._url_of_the_hub()}
         before = {name: getattr(self, name) for name in wanted}
         try:
             for name, value in wanted.items():
@@ -382,17 +512,16 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
             for name, value in before.items():
                 setattr(self, name, value)
 
-    async def _document(self, pod: Any) -> Mapping[str, Any]:
+    async def _document(self, pod: Any, namespace: str) -> Mapping[str, Any]:
         name = getattr(getattr(pod, "metadata", None), "name", None)
         if name != self.pod_name:
             raise ServiceFault(
                 f"modify_pod_hook answered with {quote(type(pod).__name__)} {quote(name)}; expected: the pod that it "
                 f"was given, {quote(self.pod_name)}"
             )
-        if self.namespace != self.workspace_service.settings.namespace:
+        if self.namespace != namespace:
             raise ServiceFault(
-                f"the pod would start in namespace {quote(self.namespace)}, the claims are in "
-                f"{quote(self.workspace_service.settings.namespace)}"
+                f"the pod would start in namespace {quote(self.namespace)}, the claims are in {quote(namespace)}"
             )
         api = await self.workspace_service.manager.context.kube.api()
         document = api.sanitize_for_serialization(pod)
@@ -458,9 +587,9 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         self._session = Session.read(state)
 
     def clear_state(self) -> None:
-        """Forget it, as the server is no more."""
+        """Forget it, as the server is no more; but not what it was called."""
         super().clear_state()
-        self._session = Session()
+        self._session = self._session.over()
 
     def start_polling(self) -> None:
         """Called once a server runs, or was found running: from now on its access is reviewed (rule E1)."""
@@ -538,20 +667,31 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
         await self._start_watching_pods()
         pod = self._pod()
         status = await super().poll()
-        if status is not None and (attempt is None or attempt.done):
-            self.workspace_service.became.setdefault(self._whose, became(pod))
+        ended = status is not None and (attempt is None or attempt.done)
+        if ended and self.workspace_service.what_became(self) is None:
+            self.workspace_service.keep_what_became(self, became(pod))
         return status
 
     async def delete_forever(self) -> None:
         """Called when a user is deleted: their files are their workspaces' and stay."""
-        self.workspace_service.became.pop(self._whose, None)
+        self.workspace_service.became.get(self.user.name, {}).pop(self.name, None)
         self._without_personal_claims()
         await super().delete_forever()
 
+    def _get_reflector_key(self, kind: str) -> Any:
+        return (kind, None) if self.workspace_service.watches_all else super()._get_reflector_key(kind)
+
+    async def _start_reflector(self, *args: Any, **options: Any) -> Any:
+        if self.workspace_service.watches_all:
+            options["omit_namespace"] = True
+        return await super()._start_reflector(*args, **options)
+
     async def _start_watching_pods(self, replace: bool = False) -> Any:
+        await self.workspace_service.find_reach()
         return await super()._start_watching_pods(replace=replace or self._gave_up(self.pod_reflector))
 
     async def _start_watching_events(self, replace: bool = False) -> Any:
+        await self.workspace_service.find_reach()
         return await super()._start_watching_events(replace=replace or self._gave_up(self.event_reflector))
 
     @staticmethod
@@ -569,6 +709,18 @@ def in_front_of(base: type, service: Service, sessions: Sessions, pages: Pages) 
     bases = (WorkspaceSpawner,) if base is KubeSpawner else (WorkspaceSpawner, base)
     own = {"workspace_service": service, "workspace_sessions": sessions, "workspace_pages": pages}
     return types.new_class("WorkspaceSpawner", bases, exec_body=lambda namespace: namespace.update(own))
+
+
+def lift_connection_limit(api: Any) -> None:
+    """Let KubeSpawner's one client of the API have as many connections as it needs.
+
+    It has a hundred, and each namespace takes two for its watches: in a hub of more than fifty everything else would
+    wait for a watch to end. The library reads the limit as it makes the client, where nobody can set it.
+
+    Args:
+        api: KubeSpawner's client.
+    """
+    api.api_client.rest_client.pool_manager.connector._limit = 0  # aiohttp's own name for it; 0 is none
 
 
 async def _remove(api: Any, namespace: str, name: str, request: str, late: float) -> None:
@@ -599,6 +751,31 @@ async def _delete(api: Any, namespace: str, name: str, uid: str) -> None:
     """Delete the pod with this UID at once, and no other of its name."""
     options = V1DeleteOptions(preconditions=V1Preconditions(uid=uid), grace_period_seconds=0)
     await api.delete_namespaced_pod(name, namespace, body=options)
+
+
+def _is_of(event: Mapping[str, Any], uid: str | None) -> bool:
+    """Whether an event is of the pod with this UID, and not of another one of its name."""
+    return event["involvedObject"].get("uid") in (None, uid)
+
+
+def _too_many(limit: int, running: Sequence[Any]) -> TooManyRunning:
+    said = (
+        ngettext(
+            "You can have one workspace open at a time.", "You can have {count} workspaces open at a time.", limit
+        ),
+        ngettext(
+            "{titles} is running. Stop it first, on the page of your workspaces.",
+            "These are running: {titles}. Stop one of them first, on the page of your workspaces.",
+            len(running),
+            titles=", ".join(each.title for each in running),
+        ),
+        _(FILES_ARE_KEPT),
+    )
+    return TooManyRunning(
+        f"{limit} may run for {quote(running[0].user.name)} at once, and that do: "
+        + ", ".join(quote(each.workspace) for each in running),
+        user_message=" ".join(said),
+    )
 
 
 async def _result(value: Any) -> Any:

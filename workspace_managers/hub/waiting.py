@@ -12,17 +12,14 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
-from ..errors import FILES_ARE_KEPT, StartFailed, WorkspaceManagerError, quote
+from ..errors import StartFailed, WorkspaceManagerError, quote
 from ..kube.client import ApiError, Kube
+from ..texts import N_, _
 from .outlook import DEADLINE
 
 Object = Mapping[str, Any]
 QUIET_SECONDS = 120.0
 """After so long without a change, nobody has answered for a pod."""
-
-TELL = "please tell the people who run this service"
-_SAVED = "What was saved in the folder of the workspace is kept."
-_IN_TIME = "If that takes too long, this page says what to do."
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +28,7 @@ class Cause:
 
     Attributes:
         word: What it waits for, for the log.
-        waiting: What the person in front of the page reads while it lasts.
+        waiting: What the person in front of the page reads while it lasts, as in the catalogue (``texts``).
         failed: The same when the start has been given up.
     """
 
@@ -42,55 +39,112 @@ class Cause:
 
 ROOM = Cause(
     "room",
-    f"Waiting for room: no machine of the cluster can take this workspace at the moment. {_IN_TIME}",
-    f"There is no room left to run this workspace now. {FILES_ARE_KEPT} Please try again later; if it goes on, {TELL}.",
+    N_(
+        "Waiting for room: no machine of the cluster can take this workspace at the moment. If that takes too "
+        "long, this page says what to do."
+    ),
+    N_(
+        "There is no room left to run this workspace now. What is saved in the folder of a workspace is kept. "
+        "Please try again later; if it goes on, please tell the people who run this service."
+    ),
 )
 STORAGE = Cause(
     "storage",
-    f"Waiting for the storage of this workspace, which is not ready yet. {_IN_TIME}",
-    f"The storage of this workspace did not become ready in time. {FILES_ARE_KEPT} Trying again rarely helps; {TELL} "
-    "which workspace you chose.",
+    N_(
+        "Waiting for the storage of this workspace, which is not ready yet. If that takes too long, this page "
+        "says what to do."
+    ),
+    N_(
+        "The storage of this workspace did not become ready in time. What is saved in the folder of a workspace "
+        "is kept. Trying again rarely helps; please tell the people who run this service which workspace you "
+        "chose."
+    ),
 )
 LOADING = Cause(
     "its image",
-    "The software of this workspace is being loaded. The first time, that can take some minutes.",
-    f"The software of this workspace was still being loaded when the time for the start was over. {FILES_ARE_KEPT} "
-    f"Please try again, it goes on from there; if it fails again, {TELL}.",
+    N_("The software of this workspace is being loaded. The first time, that can take some minutes."),
+    N_(
+        "The software of this workspace was still being loaded when the time for the start was over. What is "
+        "saved in the folder of a workspace is kept. Please try again, it goes on from there; if it fails again, "
+        "please tell the people who run this service."
+    ),
 )
 IMAGE = Cause(
     "its image",
-    f"Waiting for the software of this workspace, which could not be loaded so far. The cluster goes on trying. "
-    f"{_IN_TIME}",
-    f"The software of this workspace could not be loaded. {FILES_ARE_KEPT} Trying again rarely helps; {TELL} which "
-    "workspace you chose.",
+    N_(
+        "Waiting for the software of this workspace, which could not be loaded so far. The cluster goes on "
+        "trying. If that takes too long, this page says what to do."
+    ),
+    N_(
+        "The software of this workspace could not be loaded. What is saved in the folder of a workspace is kept. "
+        "Trying again rarely helps; please tell the people who run this service which workspace you chose."
+    ),
 )
 SETUP = Cause(
     "its container",
-    f"The cluster cannot run the software of this workspace in the way that it is set up. It goes on trying. "
-    f"{_IN_TIME}",
-    f"The cluster cannot run the software of this workspace in the way that it is set up. {FILES_ARE_KEPT} Trying "
-    f"again rarely helps; {TELL} which workspace you chose.",
+    N_(
+        "The cluster cannot run the software of this workspace in the way that it is set up. It goes on trying. "
+        "If that takes too long, this page says what to do."
+    ),
+    N_(
+        "The cluster cannot run the software of this workspace in the way that it is set up. What is saved in the "
+        "folder of a workspace is kept. Trying again rarely helps; please tell the people who run this service "
+        "which workspace you chose."
+    ),
 )
 ENDED = Cause(
     "its server",
-    f"The software of this workspace ended as soon as it was started. The cluster goes on trying. {_IN_TIME}",
-    f"The software of this workspace ended as soon as it was started. {FILES_ARE_KEPT} Trying again rarely helps; "
-    f"{TELL} which workspace you chose.",
+    N_(
+        "The software of this workspace ended as soon as it was started. The cluster goes on trying. If that "
+        "takes too long, this page says what to do."
+    ),
+    N_(
+        "The software of this workspace ended as soon as it was started. What is saved in the folder of a "
+        "workspace is kept. Trying again rarely helps; please tell the people who run this service which "
+        "workspace you chose."
+    ),
 )
 MEMORY = Cause(
     "its server",
-    f"The software of this workspace needs more memory than the workspace has. The cluster goes on trying. {_IN_TIME}",
-    f"The software of this workspace needs more memory than the workspace has. {FILES_ARE_KEPT} Trying again rarely "
-    f"helps; {TELL} which workspace you chose.",
+    N_(
+        "The software of this workspace needs more memory than the workspace has. The cluster goes on trying. If "
+        "that takes too long, this page says what to do."
+    ),
+    N_(
+        "The software of this workspace needs more memory than the workspace has. What is saved in the folder of "
+        "a workspace is kept. Trying again rarely helps; please tell the people who run this service which "
+        "workspace you chose."
+    ),
 )
 NOBODY = Cause(
     "any answer",
-    f"The cluster has not said anything about this workspace for two minutes. You can go on waiting; {TELL} which "
-    "workspace you chose if nothing happens.",
-    f"The cluster did not say anything about this workspace in time. {FILES_ARE_KEPT} If it is so again, {TELL} which "
-    "workspace you chose.",
+    N_(
+        "The cluster has not said anything about this workspace for two minutes. You can go on waiting; please "
+        "tell the people who run this service which workspace you chose if nothing happens."
+    ),
+    N_(
+        "The cluster did not say anything about this workspace in time. What is saved in the folder of a "
+        "workspace is kept. If it is so again, please tell the people who run this service which workspace you "
+        "chose."
+    ),
+)
+PLACE = Cause(
+    "another server to stop",
+    N_("Waiting for your other workspace to stop, which is done first."),
+    N_(
+        "Your other workspace did not stop in time, so this one was not started. What is saved in the folder of a "
+        "workspace is kept. Please try again; if it fails again, please tell the people who run this service."
+    ),
 )
 
+_STEPS = {
+    "Scheduled": N_("A machine has been found for it."),
+    "SuccessfulAttachVolume": N_("Its storage is there."),
+    "Pulling": N_("Its software is being loaded."),
+    "Pulled": N_("Its software is there."),
+    "Created": N_("Its software is being started."),
+    "Started": N_("Its software has started. It opens as soon as it answers."),
+}
 _IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ImageInspectError"})
 _IMAGE_REASONS |= {"ErrImageNeverPull", "RegistryUnavailable", "SignatureValidationFailed"}
 _SETUP_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -154,24 +208,31 @@ class Waiting:
         return StartFailed(f"{what}; {said}", user_message=self.cause.failed if self.cause else None)
 
 
-async def unbound(kube: Kube, names: Iterable[str]) -> dict[str, str]:
+async def unbound(kube: Kube, namespace: str, names: Iterable[str]) -> dict[str, str]:
     """Those of a pod's claims that are not bound, each with what was said of it last; empty where that is unknown.
 
     Args:
-        kube: The client, of the claims' namespace.
+        kube: The client.
+        namespace: The claims'.
         names: The claims.
     """
     found = {}
     with contextlib.suppress(WorkspaceManagerError, ApiError):
         for name in names:
-            claim = await kube.get(f"/api/v1/namespaces/{kube.namespace}/persistentvolumeclaims/{name}")
+            claim = await kube.get(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/{name}")
             if (claim.get("status") or {}).get("phase") != "Bound":
                 query = {"fieldSelector": f"involvedObject.kind=PersistentVolumeClaim,involvedObject.name={name}"}
-                events = (await kube.get(f"/api/v1/namespaces/{kube.namespace}/events", query)).get("items") or []
+                events = (await kube.get(f"/api/v1/namespaces/{namespace}/events", query)).get("items") or []
                 last: Object = max(events, key=_moment, default={})
                 if last.get("reason") not in _FOR_THE_POD:
                     found[name] = ": ".join(filter(None, (last.get("reason"), last.get("message"))))
     return found
+
+
+def step(event: Object) -> str:
+    """What an event of a start means for the person who waits for it; empty where that is nothing."""
+    found = _STEPS.get(str(event.get("reason")))
+    return _(found) if found else ""
 
 
 def has_machine(pod: Object | None) -> bool:
@@ -186,16 +247,23 @@ def trouble(pod: Object | None) -> str:
     # The kubelet says how containers are; if it falls silent, the control plane takes back the condition alone.
     ready: Object = next((each for each in status.get("conditions") or () if each.get("type") == "Ready"), {})
     if ready.get("status") in ("False", "Unknown") and containers and all(each.get("ready") for each in containers):
-        return (
-            f"The machine that your workspace runs on does not answer at the moment. {_SAVED} If it does not come back "
-            "by itself, stop the workspace and start it again."
+        return _(
+            "The machine that your workspace runs on does not answer at the moment. What was saved in the "
+            "folder of the workspace is kept. If it does not come back by itself, stop the workspace and "
+            "start it again."
         )
     for each in containers:
         ended = (each.get("lastState") or {}).get("terminated") or {}
         if ended.get("reason") == "OOMKilled":
-            return f"Your workspace used more memory than it has, and was ended and started anew. {_SAVED}"
+            return _(
+                "Your workspace used more memory than it has, and was ended and started anew. What was saved in "
+                "the folder of the workspace is kept."
+            )
         if "waiting" in (each.get("state") or {}) and ended:
-            return f"The software of your workspace keeps ending. {_SAVED} If that goes on, {TELL}."
+            return _(
+                "The software of your workspace keeps ending. What was saved in the folder of the workspace is "
+                "kept. If that goes on, please tell the people who run this service."
+            )
     return ""
 
 
@@ -209,14 +277,23 @@ def became(pod: Object | None) -> str:
     ended = [(each.get("state") or {}).get("terminated") or {} for each in status.get("containerStatuses") or ()]
     disrupted = any(each.get("type") == "DisruptionTarget" for each in status.get("conditions") or ())
     if status.get("reason") == "DeadlineExceeded":
-        return DEADLINE
+        return _(DEADLINE)
     if any(each.get("reason") == "OOMKilled" for each in ended):
-        return f"Your workspace used more memory than it has, and was ended. {_SAVED}"
+        return _(
+            "Your workspace used more memory than it has, and was ended. What was saved in the folder of the "
+            "workspace is kept."
+        )
     if status.get("reason") == "Evicted" or disrupted or not status:
-        return f"The cluster has ended your workspace, to make room or because a machine went away. {_SAVED}"
+        return _(
+            "The cluster has ended your workspace, to make room or because a machine went away. What was saved in "
+            "the folder of the workspace is kept."
+        )
     if ended and all(each.get("exitCode") == 0 for each in ended):
-        return f"The software of your workspace was shut down. {_SAVED}"
-    return f"The software of your workspace has ended by itself. {_SAVED} If that happens again, {TELL}."
+        return _("The software of your workspace was shut down. What was saved in the folder of the workspace is kept.")
+    return _(
+        "The software of your workspace has ended by itself. What was saved in the folder of the workspace is "
+        "kept. If that happens again, please tell the people who run this service."
+    )
 
 
 def _cause(pod: Object, events: Sequence[Object], claims: Mapping[str, str]) -> Cause | None:

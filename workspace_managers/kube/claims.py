@@ -1,25 +1,33 @@
-"""Persistent volume claims: made once, never deleted or shrunk, never handed to another workspace (rules S2, S3, S6).
+"""Persistent volume claims: made once, never deleted or shrunk, never handed to another workspace (rules S2, S3, S6,
+S8). They are in the workspace's namespace.
 
 A claim is used only when its annotations name the workspace, its UID included, or when it can be adopted for certain.
+A person's is used only when they name the person too, and is never adopted.
 Whatever the order in which concurrent callers come, all of them end with the same one claim or are refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from datetime import date
 from typing import Any
 
-from ..errors import FILES_ARE_KEPT, BackendUnavailable, StorageRefused, quote
-from ..models import Volume, Workspace
+from ..errors import BackendUnavailable, StorageRefused, quote
+from ..models import User, Volume, Workspace
 from ..names import DEFAULT_CLAIM_PREFIX, SHARED_CLAIM, SHARED_NAME, WORKSPACE_LABEL, default_claim, label_value
 from ..settings import Settings
 from ..tasks import together
+from ..texts import N_
 from .client import ApiError, Kube
 
 OWNER_ANNOTATION = "workspace-managers/owner"
 """Names the workspace that a claim belongs to; ``shared`` on the claim that belongs to none."""
 OWNER_UID_ANNOTATION = "workspace-managers/owner-uid"
 """The UID of that workspace, where its backend has one: a later workspace of the same name is another one."""
+PERSON_ANNOTATION = "workspace-managers/person"
+"""Names the person, as ``User.username``, whom a claim belongs to in its workspace."""
+USED_ANNOTATION = "workspace-managers/last-started"
+"""The day, in the hub's time zone, on which a server with that claim was started last."""
 
 Naming = Callable[[str], Awaitable[Collection[str] | None]]
 """The names of all workspaces that name a claim; None where nobody can tell."""
@@ -34,14 +42,21 @@ _APPLICATION_PREFIXES = ("app.kubernetes.io/", "meta.helm.sh/", "helm.sh/")
 _EARLIER_OWNER_LABEL = "workspace.xlscsde.nhs.uk/workspace"
 _BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
 
-QUOTA = (
-    "There is no room left for this workspace's storage. "
-    f"{FILES_ARE_KEPT} Please tell the people who run this service that the storage quota is used up."
+QUOTA = N_(
+    "There is no room left for this workspace's storage. What is saved in the folder of a workspace is kept. "
+    "Please tell the people who run this service that the storage quota is used up."
 )
 
 
 async def ensure_claims(
-    kube: Kube, settings: Settings, workspace: Workspace, volumes: Sequence[Volume], naming: Naming
+    kube: Kube,
+    settings: Settings,
+    workspace: Workspace,
+    volumes: Sequence[Volume],
+    naming: Naming,
+    *,
+    user: User,
+    today: date,
 ) -> None:
     """Make sure that each volume's claim is there and is the workspace's own. Claims are asked for side by side.
 
@@ -52,19 +67,58 @@ async def ensure_claims(
         volumes: As checked by ``storage.check_volumes``, so no claim is there twice.
         naming: Asked only where a claim without an owner would be adopted, or a claim made under a name that is not
             the workspace's own default.
+        user: Whose server it is.
+        today: The day of the start, in the hub's time zone.
 
     Raises:
         StorageRefused: A claim belongs to something else, or it is not certain whose it is.
         BackendUnavailable: The API server or the backend gave no certain answer, or a quota is used up.
     """
-    # Reads come first: when one of them is refused, none has been made.
-    claims = [_Claim(kube, settings, workspace, volume, naming) for volume in volumes]
-    found = await together(*(claim.read() for claim in claims))
-    for claim, existing in zip(claims, found, strict=True):
+    claims = [_Claim(kube, settings, workspace, volume, naming, user=user, today=today) for volume in volumes]
+    # When one of them is refused, none has been made.
+    await together(*(claim.settle(existing) for claim, existing in await _looked_at(claims)))
+
+
+async def look_at_claims(
+    kube: Kube,
+    settings: Settings,
+    workspace: Workspace,
+    volumes: Sequence[Volume],
+    naming: Naming,
+    *,
+    user: User,
+    today: date,
+) -> list[tuple[Volume, str]]:
+    """What ``ensure_claims`` would do, and do nothing of it: each volume with its claim's state in words.
+
+    Raises:
+        StorageRefused: As ``ensure_claims``.
+        BackendUnavailable: As ``ensure_claims``.
+    """
+    claims = [_Claim(kube, settings, workspace, volume, naming, user=user, today=today) for volume in volumes]
+    return [(claim.volume, claim.outlook(existing)) for claim, existing in await _looked_at(claims)]
+
+
+async def owned_claims(kube: Kube, namespace: str) -> list[Mapping[str, Any]]:
+    """The claims of a namespace that have an owner.
+
+    Raises:
+        BackendUnavailable: They cannot be listed.
+    """
+    why = f"the claims of namespace {quote(namespace)} cannot be listed"
+    listed = await _listed(kube, f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", why)
+    return [each for each in listed if _annotations(each).get(OWNER_ANNOTATION)]
+
+
+async def _looked_at(claims: Sequence[_Claim]) -> list[tuple[_Claim, dict[str, Any] | None]]:
+    """Each claim with what is there of it, where none of them is refused."""
+    looked = list(zip(claims, await together(*(claim.read() for claim in claims)), strict=True))
+    for claim, existing in looked:
         claim.check(existing)
-    pods = await _pods(kube) if any(map(_Claim.would_adopt, claims, found)) else ()
-    await together(*(claim.vouch(existing, pods) for claim, existing in zip(claims, found, strict=True)))
-    await together(*(claim.settle(existing) for claim, existing in zip(claims, found, strict=True)))
+    adopting = next((claim for claim, existing in looked if claim.would_adopt(existing)), None)
+    pods = await adopting.pods() if adopting else ()
+    await together(*(claim.vouch(existing, pods) for claim, existing in looked))
+    return looked
 
 
 async def shared_claim_problem(kube: Kube) -> str | None:
@@ -79,30 +133,63 @@ async def shared_claim_problem(kube: Kube) -> str | None:
 
 
 class _Claim:
-    def __init__(self, kube: Kube, settings: Settings, workspace: Workspace, volume: Volume, naming: Naming) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        settings: Settings,
+        workspace: Workspace,
+        volume: Volume,
+        naming: Naming,
+        *,
+        user: User,
+        today: date,
+    ) -> None:
         self._kube = kube
         self._settings = settings
         self._workspace = workspace
-        self._volume = volume
+        self.volume = volume
         self._naming = naming
         self._is_own_default = volume.claim == default_claim(workspace.name)
-        self._collection = f"/api/v1/namespaces/{kube.namespace}/persistentvolumeclaims"
+        self._namespace = workspace.namespace or kube.namespace
+        self._collection = f"/api/v1/namespaces/{self._namespace}/persistentvolumeclaims"
         self._path = f"{self._collection}/{volume.claim}"
         self._owner = {OWNER_ANNOTATION: SHARED_NAME if volume.shared else workspace.name}
         if workspace.uid is not None and not volume.shared:
             self._owner[OWNER_UID_ANNOTATION] = workspace.uid
+        self._used: dict[str, str] = {}
+        if volume.personal:
+            self._owner[PERSON_ANNOTATION] = user.username
+            self._used = {USED_ANNOTATION: today.isoformat()}
+
+    async def pods(self) -> list[Mapping[str, Any]]:
+        """The pods that may mount it."""
+        why = "pods cannot be listed, to see who mounts a claim"
+        return await _listed(self._kube, f"/api/v1/namespaces/{self._namespace}/pods", why)
+
+    def outlook(self, existing: Mapping[str, Any] | None) -> str:
+        """What a start would do with it, in words."""
+        if existing is None:
+            return "not there, and would be made"
+        return "there without an owner, and would be adopted" if self.would_adopt(existing) else "there"
 
     async def read(self) -> dict[str, Any] | None:
-        return await _read(self._kube, self._path, self._volume.claim)
+        return await _read(self._kube, self._path, self.volume.claim)
 
     def would_adopt(self, existing: Mapping[str, Any] | None) -> bool:
-        return existing is not None and not self._volume.shared and OWNER_ANNOTATION not in _annotations(existing)
+        return (
+            existing is not None
+            and not self.volume.shared
+            and not self.volume.personal
+            and OWNER_ANNOTATION not in _annotations(existing)
+        )
 
     def check(self, existing: Mapping[str, Any] | None) -> None:
         """Refuse a claim that is not, and cannot become, this workspace's own, as far as it says so itself."""
         if existing is None:
             return
-        reasons = _shared_reasons(existing) if self._volume.shared else self._owner_reasons(existing)
+        if reason := next(self._person_reasons(existing), None):
+            raise StorageRefused(reason, rule="S8")
+        reasons = _shared_reasons(existing) if self.volume.shared else self._owner_reasons(existing)
         if reason := next(reasons, None):
             raise StorageRefused(reason)
         if reason := next(self._uid_reasons(existing), None):
@@ -112,10 +199,11 @@ class _Claim:
 
     async def vouch(self, existing: Mapping[str, Any] | None, pods: Sequence[Mapping[str, Any]]) -> None:
         """Refuse what would be adopted, or made under a name that is not the default, unless nobody else uses it."""
-        if self._volume.shared or not (self.would_adopt(existing) or (existing is None and not self._is_own_default)):
-            # What is not there under the workspace's own default name holds nobody's files.
+        named_by_framework = self._is_own_default or self.volume.personal
+        if self.volume.shared or not (self.would_adopt(existing) or (existing is None and not named_by_framework)):
+            # What is not there under a name that no workspace has given holds nobody's files.
             return
-        named_by = await self._naming(self._volume.claim)
+        named_by = await self._naming(self.volume.claim)
         certain = self._is_own_default if named_by is None else set(named_by) == {self._workspace.name}
         workspace = quote(self._workspace.name)
         if not certain:
@@ -138,15 +226,15 @@ class _Claim:
                 return
             existing = await self.read()
             self.check(existing)
-            await self.vouch(existing, await _pods(self._kube) if self.would_adopt(existing) else ())
-        raise BackendUnavailable(f"claim {quote(self._volume.claim)} kept changing while it was made ready")
+            await self.vouch(existing, await self.pods() if self.would_adopt(existing) else ())
+        raise BackendUnavailable(f"claim {quote(self.volume.claim)} kept changing while it was made ready")
 
     async def _create(self) -> bool:
-        settings, volume = self._settings, self._volume
+        settings, volume = self._settings, self.volume
         body = {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": volume.claim, "annotations": self._owner},
+            "metadata": {"name": volume.claim, "annotations": self._owner | self._used},
             "spec": {
                 "accessModes": list(volume.access_modes or settings.access_modes),
                 "storageClassName": volume.storage_class or settings.storage_class,
@@ -174,11 +262,12 @@ class _Claim:
     async def _annotate(self, existing: Mapping[str, Any]) -> bool:
         """Write what its annotations lack: all of the owner to adopt it, the UID on a claim from before there was one.
 
-        The shared claim is used as it stands.
+        On a person's, the day too. The shared claim is used as it stands.
         """
         present = _annotations(existing)
         missing = {key: value for key, value in self._owner.items() if key not in present}
-        if self._volume.shared or not missing:
+        missing |= {key: value for key, value in self._used.items() if present.get(key) != value}
+        if self.volume.shared or not missing:
             return True
         # The resourceVersion makes this fail when another workspace was faster.
         metadata = {"resourceVersion": existing["metadata"]["resourceVersion"], "annotations": missing}
@@ -194,14 +283,32 @@ class _Claim:
         yield from _state_reasons(existing)
         owner = _annotations(existing).get(OWNER_ANNOTATION)
         if owner is not None and owner != self._workspace.name:
-            name, workspace = quote(self._volume.claim), quote(self._workspace.name)
+            name, workspace = quote(self.volume.claim), quote(self._workspace.name)
             yield f"claim {name} belongs to {quote(owner)}, not to workspace {workspace}"
+
+    def _person_reasons(self, existing: Mapping[str, Any]) -> Iterator[str]:
+        """Why a claim is not this person's in this workspace; of another volume, that it is anybody's."""
+        name, annotations = quote(self.volume.claim), _annotations(existing)
+        person = annotations.get(PERSON_ANNOTATION)
+        if not self.volume.personal:
+            if person is not None:
+                yield f"claim {name} belongs to the person {quote(person)}, and is not mounted as a person's"
+            return
+        for key in (OWNER_ANNOTATION, PERSON_ANNOTATION):
+            if annotations.get(key) != self._owner[key]:
+                yield (
+                    f"claim {name} has {quote(annotations.get(key))} as its {key}, where {quote(self._owner[key])} is "
+                    "expected; a person's claim is only ever made here, and never adopted"
+                )
+        yield from (f"claim {name} is not a person's alone: {reason}" for reason in _foreign_reasons(existing))
+        if not self._settings.policy.allows_claim(self.volume.claim):
+            yield from (f"claim {name} may have the files of another: {reason}" for reason in _copy_reasons(existing))
 
     def _uid_reasons(self, existing: Mapping[str, Any]) -> Iterator[str]:
         uid, wanted = _annotations(existing).get(OWNER_UID_ANNOTATION), self._workspace.uid
-        if self._volume.shared or uid is None or uid == wanted:
+        if self.volume.shared or uid is None or uid == wanted:
             return
-        claim, name = quote(self._volume.claim), quote(self._workspace.name)
+        claim, name = quote(self.volume.claim), quote(self._workspace.name)
         advice = f"set its annotation {OWNER_UID_ANNOTATION} to {quote(wanted)}"
         if wanted is None:
             advice = f"remove its annotation {OWNER_UID_ANNOTATION}, as this one has no UID"
@@ -211,7 +318,7 @@ class _Claim:
         )
 
     def _unowned(self, reason: str) -> StorageRefused:
-        text = f"claim {quote(self._volume.claim)} has no owner, and {reason}, set its annotation {OWNER_ANNOTATION}"
+        text = f"claim {quote(self.volume.claim)} has no owner, and {reason}, set its annotation {OWNER_ANNOTATION}"
         return StorageRefused(text, rule="S3")
 
     def _adoption_reasons(self, existing: Mapping[str, Any]) -> Iterator[str]:
@@ -221,20 +328,20 @@ class _Claim:
         own = label_value(self._workspace.name)
         if earlier_owner is not None and earlier_owner != own:
             yield f"its label {_EARLIER_OWNER_LABEL} says that it is {quote(earlier_owner)}'s"
-        if self._settings.policy.allows_claim(self._volume.claim):
+        if self._settings.policy.allows_claim(self.volume.claim):
             return
         yield from _copy_reasons(existing)
         if self._is_own_default or earlier_owner == own:
             return
-        if self._volume.claim.startswith(DEFAULT_CLAIM_PREFIX):
+        if self.volume.claim.startswith(DEFAULT_CLAIM_PREFIX):
             yield f"its name is the default of another workspace than {quote(self._workspace.name)}"
-        if not self._volume.recorded:
+        if not self.volume.recorded:
             yield f"nothing but workspace {quote(self._workspace.name)} itself says that it is its own"
 
     def _is_foreign_user(self, pod: Mapping[str, Any]) -> bool:
         volumes = (pod.get("spec") or {}).get("volumes") or ()
         claims = [(volume.get("persistentVolumeClaim") or {}).get("claimName") for volume in volumes]
-        return self._volume.claim in claims and _labels(pod).get(WORKSPACE_LABEL) != label_value(self._workspace.name)
+        return self.volume.claim in claims and _labels(pod).get(WORKSPACE_LABEL) != label_value(self._workspace.name)
 
 
 def _state_reasons(existing: Mapping[str, Any]) -> Iterator[str]:
@@ -302,11 +409,11 @@ async def _read(kube: Kube, path: str, name: str) -> dict[str, Any] | None:
     return found
 
 
-async def _pods(kube: Kube) -> list[Mapping[str, Any]]:
+async def _listed(kube: Kube, collection: str, why: str) -> list[Mapping[str, Any]]:
     try:
-        return [pod async for pod in kube.items(f"/api/v1/namespaces/{kube.namespace}/pods")]
+        return [each async for each in kube.items(collection)]
     except ApiError as error:
-        raise BackendUnavailable(f"pods cannot be listed, to see who mounts a claim: {error}") from error
+        raise BackendUnavailable(f"{why}: {error}") from error
 
 
 def _unavailable(error: ApiError) -> BackendUnavailable:

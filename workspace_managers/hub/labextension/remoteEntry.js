@@ -15,10 +15,10 @@
     return made;
   };
 
-  const inWords = (seconds) => {
-    if (seconds >= 7200) return `${Math.floor(seconds / 3600)} hours`;
-    const minutes = Math.max(1, Math.floor(seconds / 60));
-    return minutes === 1 ? "1 minute" : `${minutes} minutes`;
+  const inWords = (seconds, language) => {
+    const unit = seconds >= 7200 ? "hour" : "minute";
+    const count = unit === "hour" ? Math.floor(seconds / 3600) : Math.max(1, Math.floor(seconds / 60));
+    return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long" }).format(count);
   };
 
   const showName = (access) => {
@@ -36,8 +36,7 @@
     if (bar) bar.append(shown);
   };
 
-  // Announced once; the time in it goes on without being read out each minute.
-  const warning = (access) => {
+  const boxOf = (id, role, access, ...content) => {
     const box = element(
       "div",
       "position: fixed; z-index: 10000; top: 40px; right: 16px; max-width: min(28em, calc(100vw - 32px));" +
@@ -46,21 +45,27 @@
         "background: var(--jp-layout-color1, #fff); box-shadow: 0 4px 16px rgb(0 0 0 / 30%)",
       "",
     );
-    box.id = "workspace-ends";
-    box.setAttribute("role", "alert");
-    const [before, after] = access.warning.split("{left}");
-    const left = element("span", "", "");
-    left.setAttribute("aria-live", "off");
+    box.id = id;
+    box.setAttribute("role", role);
+    box.lang = access.language;
     const close = element(
       "button",
       "display: block; margin-top: 8px; padding: 4px 12px; font: inherit; color: inherit; cursor: pointer;" +
         "background: transparent; border: 1px solid currentcolor",
-      "Close",
+      access.close,
     );
     close.type = "button";
     close.onclick = () => box.remove();
-    box.append(before, left, after, close);
-    return { box, left };
+    box.append(...content, close);
+    return box;
+  };
+
+  // Announced once; the time in it goes on without being read out each minute.
+  const warning = (access) => {
+    const [before, after] = access.warning.split("{left}");
+    const left = element("span", "", "");
+    left.setAttribute("aria-live", "off");
+    return { box: boxOf("workspace-ends", "alert", access, before, left, after), left };
   };
 
   // Where the file browser is when the Lab opens, new files go; they are to be where files are kept. Once in a tab, and not
@@ -75,11 +80,31 @@
     await app.commands.execute("filebrowser:go-to-path", { path, dontShowBrowser: true });
   };
 
+  // What a server says of a full disk names a file that was not found.
+  const explainFailedSave = (access) => {
+    const look = () => {
+      for (const body of document.querySelectorAll(".jp-Dialog-body")) {
+        if (!/error while saving file/i.test(body.textContent) || body.querySelector(".workspace-full")) continue;
+        const hint = element("p", "margin: 12px 0 0", access.full);
+        hint.className = "workspace-full";
+        hint.lang = access.language;
+        body.append(hint);
+      }
+    };
+    new MutationObserver(look).observe(document.body, { childList: true });
+  };
+
   const begin = async (app) => {
     const answer = await fetch(new URL("access.json", source), { cache: "no-store" });
     const access = await answer.json();
     if (!access.title || !access.warning) return;
     showName(access);
+    if (access.notice) {
+      const notice = boxOf("workspace-notice", "status", access, access.notice);
+      Object.assign(notice.style, { top: "auto", bottom: "40px" }); // beside a warning
+      document.body.append(notice);
+    }
+    if (access.full) explainFailedSave(access);
     if (access.folder) openFolder(app, access).catch(() => {});
     let told = Infinity;
     let shown = null;
@@ -92,7 +117,7 @@
         shown = warning(access);
         document.body.append(shown.box);
       }
-      if (shown) shown.left.textContent = inWords(seconds);
+      if (shown) shown.left.textContent = inWords(seconds, access.language);
     };
     look();
     setInterval(look, LOOK);

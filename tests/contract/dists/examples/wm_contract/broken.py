@@ -13,6 +13,7 @@ import threading
 import unicodedata
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -29,6 +30,7 @@ from workspace_managers import (
     Volume,
     Workspace,
     default_claim,
+    personal_claim,
     require_open,
 )
 from workspace_managers.contract import WorkspaceManagerContract
@@ -727,6 +729,72 @@ class KeepsTheUser(ExampleManager):
         ]
 
 
+class LendsHome(WatchingManager):
+    """Has one home for all who work in a workspace."""
+
+    def home(self, user: User, workspace: Workspace) -> Volume:
+        person = "alice" if workspace.name == "one-home" else user.username
+        return attrs.evolve(super().home(user, workspace), claim=personal_claim(person, workspace.name))
+
+
+class NamesHomeAsWritten(WatchingManager):
+    """Has a home for each way in which somebody signs in."""
+
+    def home(self, user: User, workspace: Workspace) -> Volume:
+        return attrs.evolve(super().home(user, workspace), claim=personal_claim(user.name, workspace.name))
+
+
+class PromisesHome(WatchingManager):
+    """Says that the home folder is kept, and forgets it."""
+
+    async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
+        volumes = await super().volumes_for(user, workspace)
+        return [each for each in volumes if not each.personal or workspace.name != "promised"]
+
+
+class ClearsHomes(WatchingManager):
+    """Takes the homes of those away who have no access now."""
+
+    async def list_workspaces(self, user: User) -> Sequence[Workspace]:
+        found = await super().list_workspaces(user)
+        if not found:
+            with suppress(ApiError):
+                path = f"{claims_path(self)}/{personal_claim(user.username, 'and-back')}"
+                await self.context.kube.request("DELETE", path)
+        return found
+
+
+class StaysWithTheHub(WatchingManager):
+    """Has the pods of a workspace in the hub's namespace, whatever the backend says."""
+
+    def build(self, name: str, facts: Mapping[str, Any], until: date) -> Workspace:
+        made = super().build(name, facts, until)
+        return attrs.evolve(made, namespace=None) if name == "apart" else made
+
+
+class MixesNamespaces(WatchingManager):
+    """Takes the namespace of the first workspace for all."""
+
+    def build(self, name: str, facts: Mapping[str, Any], until: date) -> Workspace:
+        made = super().build(name, facts, until)
+        first = backend.workspaces.get("first-of-two")
+        return attrs.evolve(made, namespace=first["namespace"]) if first else made
+
+
+class FallsBackToTheHub(WatchingManager):
+    """Looks at the label itself, and takes the hub's namespace where that one is not allowed."""
+
+    async def grants(self, user: User) -> list[Workspace]:
+        return [await self.housed(each) for each in await super().grants(user)]
+
+    async def housed(self, grant: Workspace) -> Workspace:
+        if grant.name != "by-label":
+            return grant
+        found = await self.context.kube.get(f"/api/v1/namespaces/{grant.namespace}")
+        allowed = found["metadata"]["labels"].get("workspace-managers/workspaces") == "allowed"
+        return grant if allowed else attrs.evolve(grant, namespace=None)
+
+
 BROKEN: Mapping[str, Sequence[type[ExampleManager]]] = {
     "test_username_in_any_case_is_one_user": [MatchesCase],
     "test_look_alikes_see_their_own_only": [MatchesLabel],
@@ -775,6 +843,13 @@ BROKEN: Mapping[str, Sequence[type[ExampleManager]]] = {
     "test_passing_faults_lose_no_start": [AsksOnce],
     "test_conflict_makes_no_second_claim": [ClaimsAnother],
     "test_lost_answer_makes_no_second_claim": [ClaimsAnew],
+    "test_home_is_of_one_person_in_one_workspace": [LendsHome],
+    "test_home_is_a_persons_however_they_sign_in": [NamesHomeAsWritten],
+    "test_home_that_is_promised_is_mounted": [PromisesHome],
+    "test_home_is_there_when_access_comes_back": [ClearsHomes],
+    "test_namespace_has_what_is_of_its_workspace": [StaysWithTheHub],
+    "test_claims_of_one_name_are_two_in_two_namespaces": [MixesNamespaces],
+    "test_namespace_that_is_not_allowed_is_closed": [FallsBackToTheHub],
     "test_review_ends_access_that_was_taken_away": [ReviewsFromMemory, EndsColleagues, NeverEnds],
     "test_review_ends_nothing_that_is_uncertain": [EndsInAnOutage, GoesOnInAnOutage],
     "test_changes_are_told_of_those_concerned": [TellsNobody, TellsLate, TellsOfAnother, TellsOfEverybody],

@@ -19,6 +19,8 @@ import attrs
 
 from workspace_managers import (
     HOME,
+    HOMES,
+    NAMESPACES,
     SHARED_CLAIM,
     SHARED_NAME,
     TELLS_CHANGES,
@@ -29,6 +31,7 @@ from workspace_managers import (
     Workspace,
     WorkspaceManager,
     default_claim,
+    personal_claim,
     require_open,
 )
 from workspace_managers.contract import WorkspaceManagerContract, World
@@ -102,9 +105,14 @@ class ExampleManager(WorkspaceManager):
         return require_open(user, name, await self.grants(user), self.context.today())
 
     async def volumes_for(self, user: User, workspace: Workspace) -> Sequence[Volume]:
-        """Its own claim, and the shared one."""
+        """Its own claim, the shared one, and the person's where homes are kept."""
         name = workspace.name
-        return (self.own(workspace, default_claim(name)), self.shared())
+        homes = [self.home(user, workspace)] if workspace.keeps_home else []
+        return (self.own(workspace, default_claim(name)), self.shared(), *homes)
+
+    def home(self, user: User, workspace: Workspace) -> Volume:
+        """The person's home folder."""
+        return Volume(claim=personal_claim(user.username, workspace.name), mount_path=HOME, personal=True)
 
     def own(self, workspace: Workspace, claim: str) -> Volume:
         """The workspace's folder."""
@@ -140,6 +148,17 @@ class ExampleWorld(World):
         """Take it away."""
         del backend.workspaces[name]
 
+    async def keep_home(self, workspace: str) -> None:
+        """Write it."""
+        backend.workspaces[workspace]["keeps_home"] = True
+
+    async def own_namespace(self, workspace: str) -> str:
+        """Write it."""
+        namespace = f"{self.namespace}-{workspace}"
+        await self.make_namespace(namespace)
+        backend.workspaces[workspace]["namespace"] = namespace
+        return namespace
+
     async def outage(self) -> None:
         """Answer nothing."""
         backend.down = True
@@ -156,7 +175,7 @@ class ExampleWorld(World):
 class WatchingManager(ExampleManager):
     """Keeps each form until the API server tells that the backend has changed, or the watch of it breaks."""
 
-    capabilities = frozenset({TELLS_CHANGES})
+    capabilities = frozenset({HOMES, NAMESPACES, TELLS_CHANGES})
 
     @property
     def silence(self) -> float:

@@ -1,0 +1,89 @@
+"""Why a person may open a workspace or may not: what was looked at, rule by rule, and the decision of a start.
+
+The decision is the engine's own, up to the point at which something would be made: nothing is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import attrs
+
+from . import access, engine, pods
+from .capabilities import IDENTITY_CLAIMS
+from .errors import AccessDenied, BackendUnavailable, WorkspaceManagerError, quote
+from .findings import Finding
+from .kube.claims import look_at_claims
+from .manager import WorkspaceManager
+from .models import User, Volume, Workspace
+
+_BARE_POD = {"spec": {"containers": [{"name": pods.NOTEBOOK}]}}
+
+
+@attrs.frozen
+class Explanation:
+    """Why a start would be let through or not.
+
+    Attributes:
+        opens: Whether it would; None where that is not certain.
+        findings: What was looked at, in the order in which a start looks at it.
+    """
+
+    opens: bool | None
+    findings: tuple[Finding, ...]
+
+
+async def explain(manager: WorkspaceManager, user: User, name: str) -> Explanation:
+    """Look at all that a start of a workspace would rest on.
+
+    Args:
+        manager: Started; its clock says for when.
+        user: Who would start it; without identity claims where these are not known.
+        name: The workspace.
+    """
+    found = [*_identity(manager, user, name)]
+    try:
+        found += await engine.findings_of(manager, user, name)
+        grant = await engine.confirm(manager, user, name)
+        found.append(_granted(grant))
+        volumes = await engine.volumes_of(manager, user, grant)
+        pods.rebuild(_BARE_POD, grant, volumes, pods.LONGEST_SECONDS, manager.context.settings.policy)
+        found += await _storage(manager, user, grant, volumes)
+    except AccessDenied as error:
+        return Explanation(False, (*found, _decided(error, False)))
+    except WorkspaceManagerError as error:
+        return Explanation(None, (*found, _decided(error, None)))
+    return Explanation(True, tuple(found))
+
+
+def _identity(manager: WorkspaceManager, user: User, name: str) -> Sequence[Finding]:
+    scope = f", for the workspace {quote(user.scope)} alone" if user.scope else ""
+    whole = "a whole username, and a session that may see this workspace"
+    found = [Finding("A2", "the person", f"{quote(user.username)}{scope}", access.in_scope(user, name), whole)]
+    if IDENTITY_CLAIMS in manager.capabilities:
+        known = user.identity_claims is not None
+        said = f"known: {', '.join(sorted(user.identity_claims or ())) or 'none'}" if known else "not known here"
+        found.append(Finding("E6", "what the identity provider says", said, None, "a file of them, by --claims"))
+    return found
+
+
+def _granted(grant: Workspace) -> Finding:
+    days = f"from {grant.first_day} to {access.last_day(grant)}"
+    return Finding("A1", f"the grant of {quote(grant.name)}", f"open {days}", True)
+
+
+async def _storage(
+    manager: WorkspaceManager, user: User, grant: Workspace, volumes: Sequence[Volume]
+) -> Sequence[Finding]:
+    context = manager.context
+    naming = partial(engine.named_by, manager)
+    looked = await look_at_claims(
+        context.kube, context.settings, grant, volumes, naming, user=user, today=context.today()
+    )
+    return [Finding("S2", f"claim {quote(volume.claim)} at {volume.mount_path}", said, True) for volume, said in looked]
+
+
+def _decided(error: WorkspaceManagerError, holds: bool | None) -> Finding:
+    what = "the answer of the backend" if isinstance(error, BackendUnavailable) else "the decision"
+    return Finding(error.rule or "A3", what, str(error), holds)
