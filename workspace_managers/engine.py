@@ -18,12 +18,13 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 import attrs
 
 from . import access, forms, pods, storage
-from .access import IncompleteAnswer
+from .access import Availability, IncompleteAnswer
 from .capabilities import HOMES, IDENTITY_CLAIMS, NAMESPACES
 from .context import Context
 from .errors import (
     AccessDenied,
     BackendUnavailable,
+    NotAllowed,
     NothingChosen,
     SignInAgain,
     StorageRefused,
@@ -34,7 +35,7 @@ from .findings import Finding
 from .kube.claims import ensure_claims
 from .kube.namespaces import require_allowed
 from .models import User, Volume, Workspace
-from .tasks import in_time, in_words
+from .tasks import in_time, in_words, together
 
 ROUNDS = 3
 """How often a start begins again because the workspace was changed while its claims were made."""
@@ -122,7 +123,8 @@ async def build_form(plugin: Plugin, user: User) -> forms.Form:
         answers, incomplete = error.found, error
     grants = list(_right(plugin, _checked(plugin, "list_workspaces", answers, Workspace)))
     today = plugin.context.today()
-    form = forms.build_form(access.best_grants(user, grants, today).values(), today)
+    best = access.best_grants(user, grants, today).values()
+    form = forms.build_form(best, today, await _beyond_policy(plugin, user, best))
     if incomplete is not None:
         subject = "incomplete"
         plugin.context.limited_log.write(logging.WARNING, subject, "Forms may be incomplete: %s", incomplete)
@@ -192,6 +194,8 @@ async def _decide(plugin: Plugin, method: Literal["confirm", "review"], user: Us
         if error.rule == AccessDenied.default_rule and _may_be_missing(plugin, user):
             raise SignInAgain(f"{error}, and the identity claims of {quote(user.name)} are unknown") from error
         raise
+    if reason := plugin.context.settings.policy.beyond(granted):
+        raise NotAllowed(f"the workspace {quote(name)} is set aside: {reason}")
     if granted.namespace is not None:
         await _require_namespace(plugin, granted, granted.namespace)
     return granted
@@ -223,7 +227,7 @@ async def provision(plugin: Plugin, user: User, name: object, make_pod: MakePod)
     for _ in range(ROUNDS):
         volumes = await volumes_of(plugin, user, grant)
         seconds_left = (access.end(grant, settings.timezone) - plugin.context.clock()).total_seconds()
-        rebuilt = pods.rebuild(await make_pod(grant), grant, volumes, seconds_left, settings.policy)
+        rebuilt = pods.rebuild(await make_pod(grant), grant, volumes, seconds_left)
         naming, today = partial(named_by, plugin), plugin.context.today()
         await ensure_claims(plugin.context.kube, settings, grant, volumes, naming, user=user, today=today)
         if monotonic() - confirmed_at > plugin.context.timeouts.confirmed:
@@ -246,6 +250,7 @@ async def volumes_of(plugin: Plugin, user: User, grant: Workspace) -> Sequence[V
 
     Raises:
         StorageRefused: Something of it is not right.
+        NotAllowed: It is more than the policy allows.
         BackendUnavailable: The plugin could not answer.
     """
     volumes = _checked(
@@ -267,6 +272,9 @@ async def volumes_of(plugin: Plugin, user: User, grant: Workspace) -> Sequence[V
             f"is {grant.keeps_home}",
             rule="S8",
         )
+    settings = plugin.context.settings
+    if reason := settings.policy.beyond_storage(grant.name, volumes, settings.storage_class):
+        raise NotAllowed(f"the workspace {quote(grant.name)} is set aside: {reason}")
     return volumes
 
 
@@ -379,6 +387,31 @@ def _right(plugin: Plugin, grants: Iterable[Workspace]) -> Iterator[Workspace]:
             plugin.context.limited_log.write(logging.WARNING, name, "The workspace %s is set aside: %s", name, problem)
         else:
             yield grant
+
+
+async def _beyond_policy(plugin: Plugin, user: User, grants: Iterable[Workspace]) -> Collection[str]:
+    """The names of those that ask for more than the policy allows, told in the log (rule F4)."""
+    today = plugin.context.today()
+    current = [grant for grant in grants if access.availability(grant, today) is not Availability.EXPIRED]
+    reasons = await together(*(_reason_beyond(plugin, user, grant) for grant in current))
+    found = {grant.name: reason for grant, reason in zip(current, reasons, strict=True) if reason}
+    for name, reason in found.items():
+        shown = quote(name, 80)
+        plugin.context.limited_log.write(logging.WARNING, shown, "The workspace %s is set aside: %s", shown, reason)
+    return found
+
+
+async def _reason_beyond(plugin: Plugin, user: User, grant: Workspace) -> str | None:
+    policy = plugin.context.settings.policy
+    reason = policy.beyond(grant)
+    if reason is None and policy.limits_storage:
+        try:
+            await volumes_of(plugin, user, grant)
+        except NotAllowed as error:
+            return str(error)
+        except WorkspaceManagerError:
+            return None  # which a start tells
+    return reason
 
 
 async def named_by(plugin: Plugin, claim: str) -> Collection[str] | None:

@@ -116,6 +116,16 @@ class StorageRefused(AccessDenied):
     )
 
 
+class NotAllowed(AccessDenied):
+    """The workspace is the user's, and asks for more than the operator allows (rule F4)."""
+
+    default_rule = "F4"
+    default_user_message = N_(
+        "This workspace was not started, because it asks for something that this service does not allow it. What "
+        "is saved in the folder of a workspace is kept. Please tell the people who run this service."
+    )
+
+
 class BackendUnavailable(WorkspaceManagerError):
     """There is no answer now: the backend did not answer, or not in time. Never to be read as "no workspaces"."""
 

@@ -48,7 +48,7 @@ async def explain(manager: WorkspaceManager, user: User, name: str) -> Explanati
         grant = await engine.confirm(manager, user, name)
         found.append(_granted(grant))
         volumes = await engine.volumes_of(manager, user, grant)
-        pods.rebuild(_BARE_POD, grant, volumes, pods.LONGEST_SECONDS, manager.context.settings.policy)
+        pods.rebuild(_BARE_POD, grant, volumes, pods.LONGEST_SECONDS)
         found += await _storage(manager, user, grant, volumes)
     except AccessDenied as error:
         return Explanation(False, (*found, _decided(error, False)))

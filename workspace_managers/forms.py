@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, tzinfo
 
@@ -19,6 +19,8 @@ from .texts import N_, _, ngettext
 
 CLOSING_SOON_DAYS = 14
 STANDARD = N_("standard")
+NOT_ALLOWED = "not-allowed"
+"""The state of a card whose workspace asks for more than the operator allows (rule F4)."""
 # Control characters, halves of characters, and bidirectional overrides, which let one title pass for another.
 _HIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # Letters and symbols of Unicode that show nothing: fillers of Hangul, the empty Braille pattern, a note without a head,
@@ -34,7 +36,8 @@ _DAYS = (
         N_("{day} December {year}"),
     ),
 )
-_ORDER = {Availability.OPEN: 0, Availability.FUTURE: 1, Availability.EXPIRED: 2}
+_ORDER = {Availability.OPEN: 0, Availability.FUTURE: 1, Availability.EXPIRED: 3}
+_NOT_ALLOWED_ORDER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Card:
         memory: Memory in words.
         folder: Name of its folder in the home directory.
         keeps_home: Whether the rest of the home directory is kept as well, for the person alone.
-        state: ``open``, ``future`` or ``expired``.
+        state: ``open``, ``future``, ``not-allowed`` or ``expired``.
         when: The state in words, such as "Closes in 6 days".
         day: The day that this tells of: the first one of access where it opens later, else the last one.
         closing_soon: Whether ``when`` deserves to stand out.
@@ -89,7 +92,8 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """All cards of a user: open ones first by title, then those that open later by date, then expired ones.
+    """All cards of a user: open ones first by title, then those that open later by date, those that are not allowed,
+    and expired ones.
 
     Attributes:
         cards: One for each workspace.
@@ -117,18 +121,26 @@ class Form:
         return next((slug for wish in wishes for slug in slugs if slug == wish), next(iter(slugs), None))
 
 
-def build_form(workspaces: Iterable[Workspace], today: date) -> Form:
-    """Make the form for a user's grants, one a workspace (``access.best_grants``)."""
+def build_form(workspaces: Iterable[Workspace], today: date, not_allowed: Collection[str] = ()) -> Form:
+    """Make the form for a user's grants, one a workspace (``access.best_grants``).
+
+    Args:
+        workspaces: The grants.
+        today: The day.
+        not_allowed: The names of those that ask for more than the operator allows.
+    """
 
     def place(workspace: Workspace) -> tuple[int, date, str, str]:
         state = availability(workspace, today)
         opens = workspace.first_day if state is Availability.FUTURE else date.min
-        return _ORDER[state], opens, workspace.display_name.casefold(), workspace.name
+        order = _NOT_ALLOWED_ORDER if workspace.name in not_allowed else _ORDER[state]
+        return order, opens, workspace.display_name.casefold(), workspace.name
 
-    return Form(tuple(_card(workspace, today) for workspace in sorted(workspaces, key=place)))
+    ordered = sorted(workspaces, key=place)
+    return Form(tuple(_card(each, today, allowed=each.name not in not_allowed) for each in ordered))
 
 
-def _card(workspace: Workspace, today: date) -> Card:
+def _card(workspace: Workspace, today: date, *, allowed: bool) -> Card:
     state = availability(workspace, today)
     days_left = (last_day(workspace) - today).days
     asked = {**workspace.resources.requests, **workspace.resources.limits}
@@ -141,10 +153,10 @@ def _card(workspace: Workspace, today: date) -> Card:
         memory=quantities.memory_in_words(asked["memory"]) if "memory" in asked else _(STANDARD),
         folder=workspace.name,
         keeps_home=workspace.keeps_home,
-        state=state.value,
-        when=_when(state, workspace, days_left),
+        state=state.value if allowed else NOT_ALLOWED,
+        when=_when(state, workspace, days_left) if allowed else _("Cannot be started"),
         day=workspace.first_day if state is Availability.FUTURE else last_day(workspace),
-        closing_soon=state is Availability.OPEN and days_left <= CLOSING_SOON_DAYS,
+        closing_soon=allowed and state is Availability.OPEN and days_left <= CLOSING_SOON_DAYS,
     )
 
 

@@ -15,12 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from .checks import RESERVED_DOMAINS
-from .errors import AccessDenied, ServiceFault, quote
+from .errors import NotAllowed, ServiceFault, quote
 from .models import Volume, Workspace
 from .names import HOME, WORKSPACE_LABEL, label_value, volume_name
-from .policy import STRICT, Policy
 from .storage import is_home, overlap
-from .texts import N_
 
 NOTEBOOK = "notebook"
 """The container that KubeSpawner makes for the user's server."""
@@ -48,10 +46,6 @@ PASSING_KINDS = frozenset({"configMap", "secret", "emptyDir", "projected", "down
 # NetworkPolicies of the Helm chart let a pod with these labels reach the proxy's and the hub's own API.
 _RESERVED_LABELS = frozenset({"app", "component", "release", "chart", "heritage", WORKSPACE_LABEL})
 _CONTAINER_LISTS = ("containers", "initContainers", "ephemeralContainers")
-_NOT_ALLOWED = N_(
-    "This workspace was not started, because it asks for something that this service does not allow it. What "
-    "is saved in the folder of a workspace is kept. Please tell the people who run this service."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +67,18 @@ def rebuild(
     workspace: Workspace,
     volumes: Sequence[Volume],
     seconds_left: float,
-    policy: Policy = STRICT,
 ) -> Rebuilt:
     """The pod of this workspace: foreign storage off, its own on, and what else the workspace says of its pods.
 
     Args:
         pod: The pod that the hub would create.
-        workspace: As confirmed by the backend.
+        workspace: As confirmed by the backend, and allowed by the policy.
         volumes: As checked by ``storage.check_volumes``.
         seconds_left: Until access ends; Kubernetes ends the pod then, whether the hub is there or not (rule E3).
-        policy: What the operator allows.
 
     Raises:
         ServiceFault: The pod is not one that KubeSpawner makes, or a mount of the hub's own is in the way.
-        AccessDenied: The workspace asks for a service account that the policy does not allow, or for other nodes than
-            the hub's own settings do.
+        NotAllowed: The workspace asks for other nodes than the hub's own settings do.
     """
     rebuilt: dict[str, Any] = copy.deepcopy(dict(pod))
     spec = rebuilt.setdefault("spec", {})
@@ -102,7 +93,8 @@ def rebuild(
     _label(rebuilt.setdefault("metadata", {}), workspace)
     _schedule(spec, workspace)
     _add_environment(notebook, workspace.environment)
-    _set_service_account(spec, workspace, policy)
+    if workspace.service_account is not None:
+        spec["serviceAccountName"] = workspace.service_account
     _end(spec, seconds_left)
     return Rebuilt(rebuilt, removed)
 
@@ -229,11 +221,9 @@ def _schedule(spec: dict[str, Any], workspace: Workspace) -> None:
     selector = spec.get("nodeSelector") or {}
     for key, value in workspace.node_selector.items():
         if selector.get(key, value) != value:
-            raise AccessDenied(
+            raise NotAllowed(
                 f"workspace {quote(workspace.name)} asks for nodes with {quote(key)}: {quote(value)}, where the hub's "
-                f"own settings say {quote(selector[key])}",
-                user_message=_NOT_ALLOWED,
-                rule="F3",
+                f"own settings say {quote(selector[key])}"
             )
     if workspace.node_selector:
         spec["nodeSelector"] = {**selector, **workspace.node_selector}
@@ -253,17 +243,3 @@ def _add_environment(notebook: dict[str, Any], environment: Mapping[str, str]) -
     added = [{"name": name, "value": value} for name, value in environment.items() if name not in names]
     if added:
         notebook["env"] = [*present, *added]
-
-
-def _set_service_account(spec: dict[str, Any], workspace: Workspace, policy: Policy) -> None:
-    account = workspace.service_account
-    if account is None:
-        return
-    if not policy.allows_service_account(account):
-        raise AccessDenied(
-            f"workspace {quote(workspace.name)} asks for the service account {quote(account)}, which the policy does "
-            "not allow; add it to service_accounts in the file that WORKSPACE_POLICY names",
-            user_message=_NOT_ALLOWED,
-            rule="F3",
-        )
-    spec["serviceAccountName"] = account

@@ -108,6 +108,11 @@ RULES: Mapping[str, Rule] = _by_number(
             "One mistake in one workspace closes the hub to everybody.",
         ),
         Rule(
+            "F4",
+            "A workspace that asks for more than the operator's policy allows is set aside whole, with its reason.",
+            "Whoever may write a workspace takes rights, nodes or images that the site has not meant it to have.",
+        ),
+        Rule(
             "L1",
             "The plugin is the one that is named, or the hub does not start.",
             "Another plugin decides who may open what.",

@@ -19,7 +19,7 @@ from . import checks, texts
 from .checks import ACCESS_MODES, access_modes_problem
 from .errors import ConfigurationError, quote
 from .names import is_name, is_namespace
-from .policy import LISTS, STRICT, Policy, read_policy
+from .policy import STRICT, Policy, read_policy
 
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -314,8 +314,8 @@ VARIABLES: tuple[Variable, ...] = (
     Variable(
         "WORKSPACE_POLICY",
         "policy",
-        "YAML file that says what workspaces are allowed beyond the strict default; `none` for no file.",
-        f"{NO_POLICY}, or the path of a YAML file, a map of {', '.join(LISTS)} to lists of shell patterns",
+        "YAML file that says what workspaces are allowed, as docs/policy.md; `none` for the strict default.",
+        f"{NO_POLICY}, or the path of a YAML file as docs/policy.md describes it",
         NO_POLICY,
         _policy,
     ),
@@ -347,7 +347,7 @@ class Settings:
         language: In which people read the sentences of ``texts``.
         texts: The folder of a site's own catalogues; None where it has none.
         namespace: The hub's own.
-        policy: What workspaces are allowed beyond the strict default.
+        policy: What workspaces are allowed.
     """
 
     workspace_manager: str

@@ -72,6 +72,7 @@ _RIGHTS = (
 PAGE_OBJECTS = 500
 _LOGGED_KEPT = 1000
 _MISTAKES = (Trouble.BROKEN, Trouble.STORAGE)
+_OF_NOBODY = Binding("", "", None, date.max, (), "")
 
 
 class LscsdeWorkspaceManager(WorkspaceManager):
@@ -309,7 +310,8 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         return found
 
     async def problems(self) -> Sequence[str]:
-        """Rights that are missing, what keeps the shared claim from being mounted, every resource that is set aside.
+        """Rights that are missing, what keeps the shared claim from being mounted, every resource that
+        is set aside, what is beyond the policy.
 
         Read from the API server; the first 50, and how many more.
         """
@@ -325,11 +327,21 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         with suppress(ApiError):  # the framework tells that rights are not known
             lacking = await missing_rights(self.context.kube, _RIGHTS)
         found = [*lacking, *([shared] if shared else ()), *_workspace_problems(workspaces.values(), users)]
+        found += self._beyond_policy(workspaces.values())
         async for raw in self._objects(BINDINGS):
             if problem := _binding_problem(raw, workspaces):
                 found.append(f"binding {quote(raw['metadata']['name'], 80)}: {problem}")
         more = len(found) - PROBLEMS_SHOWN
         return (*found[:PROBLEMS_SHOWN], f"and {more} more") if more > 0 else found
+
+    def _beyond_policy(self, workspaces: Iterable[WorkspaceRecord | SetAside]) -> Iterable[str]:
+        settings = self.context.settings
+        for record in workspaces:
+            if isinstance(record, WorkspaceRecord) and (
+                reason := settings.policy.beyond(record.grant(_OF_NOBODY))
+                or settings.policy.beyond_storage(record.name, record.volumes(), settings.storage_class)
+            ):
+                yield f"workspace {quote(record.name, 80)}: {reason}"
 
     async def _candidates(self, user: User, name: str) -> tuple[list[Binding], BackendUnavailable | None]:
         """The bindings of a workspace that are known of; where the cache is behind, those of before, and why it is."""

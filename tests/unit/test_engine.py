@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -29,10 +30,11 @@ from workspace_managers import (
     WorkspaceManager,
     engine,
 )
-from workspace_managers.errors import NothingChosen, ServiceFault
+from workspace_managers.errors import NotAllowed, NothingChosen, ServiceFault
 from workspace_managers.kube.claims import Naming
 from workspace_managers.kube.client import Kube
 from workspace_managers.names import volume_name
+from workspace_managers.policy import Policy
 from workspace_managers.timeouts import Timeouts
 
 ALICE = User.identify("alice")
@@ -283,6 +285,62 @@ async def test_confirmation_is_checked_by_the_framework(plugin: Plugin, made: li
     with pytest.raises(AccessDenied):
         await start(plugin, ALICE, "cardio")
     assert made == []
+
+
+def allow(plugin: Plugin, **lines: Any) -> None:
+    settings = replace(plugin.context.settings, policy=Policy(**lines))
+    plugin.context = replace(plugin.context, settings=settings)
+
+
+async def test_f4_workspace_beyond_the_policy_is_shown_and_not_started(
+    plugin: Plugin, made: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its reason in the log, and a card that says so; the others are as they were."""
+    plugin.grants = [
+        workspace("cardio"),
+        workspace("asthma", image="evil.example/x:1"),
+        workspace("later", image="evil.example/x:1", first_day=date(2026, 8, 1)),
+        workspace("closed", image="evil.example/x:1", last_day=date(2026, 2, 1)),
+    ]
+    allow(plugin, images=("registry.example.org/*", workspace().image))
+    form = await plugin.build_form(ALICE)
+    assert [(card.slug, card.state, card.when) for card in form.cards if card.state != "expired"] == [
+        ("cardio", "open", "Open until the end of 31 December 2026"),
+        ("asthma", "not-allowed", "Cannot be started"),
+        ("later", "not-allowed", "Cannot be started"),
+    ]
+    assert [card.slug for card in form.openable] == ["cardio"]
+    assert "The workspace 'asthma' is set aside: it asks for the image 'evil.example/x:1', which" in caplog.text
+    assert "'closed'" not in caplog.text
+    with pytest.raises(NotAllowed, match="the workspace 'asthma' is set aside") as caught:
+        await start(plugin, ALICE, "asthma")
+    assert (caught.value.rule, made) == ("F4", [])
+    await start(plugin, ALICE, "cardio")
+
+
+async def test_f4_server_that_runs_is_not_stopped_by_a_narrower_policy(plugin: Plugin) -> None:
+    """E4: whose access it is has not changed; what is uncertain has its own end."""
+    allow(plugin, images=())
+    found = await engine.review(plugin, ALICE, "cardio")
+    assert found.answer is engine.Answer.UNCERTAIN
+    assert isinstance(found.error, NotAllowed)
+
+
+async def test_f4_volume_beyond_the_policy(plugin: Plugin, made: list[Any]) -> None:
+    """The form asks for volumes only where the policy says something of them."""
+    asked: list[str] = []
+    plugin.fail = asked.append
+    await plugin.build_form(ALICE)
+    assert asked == ["list_workspaces"]
+    allow(plugin, mount_paths=("/data/*",))
+    plugin.volumes = [volume(), volume("more", "/srv"), shared()]
+    assert {card.state for card in (await plugin.build_form(ALICE)).cards} == {"not-allowed"}
+    with pytest.raises(NotAllowed, match="it asks for a volume at '/srv', which"):
+        await start(plugin, ALICE, "cardio")
+    assert made == []
+    # What cannot be told of them is for the start to tell.
+    plugin.volumes = [volume("jupyter-shared")]
+    assert {card.state for card in (await plugin.build_form(ALICE)).cards} == {"open"}
 
 
 async def test_scoped_session_is_held_to_its_scope(plugin: Plugin) -> None:

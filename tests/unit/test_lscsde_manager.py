@@ -1209,6 +1209,28 @@ async def test_problems_tell_each_resource_that_is_set_aside(world: World) -> No
     ]
 
 
+async def test_problems_tell_what_is_beyond_the_policy(world: World, tmp_path: Path) -> None:
+    """F4: of each workspace, whoever it is for; with the line to change."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("images: [registry.example.org/*]\nmount_paths: [/data/*]\n")
+    world.workspace("cardio")
+    storage = [{"mountPath": "/srv", "persistentVolumeClaim": "more"}]
+    jupyter = {"image": "registry.example.org/a:1", "additionalStorage": storage}
+    world.workspace("stroke", jupyterWorkspace=jupyter)
+    world.workspace("sound", jupyterWorkspace={"image": "registry.example.org/a:1"})
+    world.configure(WORKSPACE_POLICY=str(policy))
+    assert await world.manager.problems() == [
+        "workspace 'cardio': it asks for the image 'example/notebook:1.0', which the policy does not allow; add it to "
+        f"images (line 1) in '{policy}'",
+        "workspace 'stroke': it asks for a volume at '/srv', which the policy does not allow; add it to mount_paths "
+        f"(line 2) in '{policy}'",
+    ]
+    world.binding("one")
+    found = await explain(world.manager, ALICE, "cardio")
+    assert (found.opens, found.findings[-1].rule) == (False, "F4")
+    assert "images (line 1)" in found.findings[-1].found
+
+
 async def test_problems_tell_that_somebody_took_the_shared_claim(world: World) -> None:
     """S2: no server starts, so it comes first."""
     await put_claim(world, "jupyter-shared", annotations={"workspace-managers/owner": "cardio"})

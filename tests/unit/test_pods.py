@@ -15,12 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.factories import home, pod, shared, volume, workspace
-from workspace_managers import AccessDenied, Resources, Volume, Workspace
-from workspace_managers.errors import ServiceFault
+from workspace_managers import Resources, Volume, Workspace
+from workspace_managers.errors import NotAllowed, ServiceFault
 from workspace_managers.names import is_label, volume_name
 from workspace_managers.pods import PASSING_KINDS, is_reserved_label, keeps_home
 from workspace_managers.pods import rebuild as rebuilt_of
-from workspace_managers.policy import STRICT, Policy
 
 VOLUMES = [volume(), shared()]
 
@@ -29,10 +28,9 @@ def rebuild(
     document: dict[str, Any],
     asked: Workspace,
     volumes: list[Volume],
-    policy: Policy = STRICT,
     seconds_left: float = inf,
 ) -> dict[str, Any]:
-    return rebuilt_of(document, asked, volumes, seconds_left, policy).pod
+    return rebuilt_of(document, asked, volumes, seconds_left).pod
 
 
 def claims_of(rebuilt: dict[str, Any]) -> dict[str, str]:
@@ -329,26 +327,19 @@ def test_environment_and_annotations_are_added_and_replace_nothing() -> None:
     }
 
 
-@pytest.mark.parametrize(("policy", "allowed"), [(STRICT, False), (Policy(service_accounts=("study-*",)), True)])
-def test_service_account_is_the_hubs_own_unless_the_policy_allows_another(policy: Policy, allowed: bool) -> None:
+def test_service_account_is_the_hubs_own_where_the_workspace_has_none() -> None:
     document = pod(serviceAccountName="user", automountServiceAccountToken=False)
-    assert rebuild(document, workspace(), VOLUMES, policy)["spec"]["serviceAccountName"] == "user"
-    asked = workspace(service_account="study-reader")
-    if not allowed:
-        with pytest.raises(AccessDenied, match="'study-reader', which the policy does not allow") as caught:
-            rebuild(document, asked, VOLUMES, policy)
-        assert (type(caught.value), caught.value.rule) == (AccessDenied, "F3")
-        assert "does not allow it" in caught.value.user_message
-        return
-    spec = rebuild(document, asked, VOLUMES, policy)["spec"]
+    assert rebuild(document, workspace(), VOLUMES)["spec"]["serviceAccountName"] == "user"
+    spec = rebuild(document, workspace(service_account="study-reader"), VOLUMES)["spec"]
     assert (spec["serviceAccountName"], spec["automountServiceAccountToken"]) == ("study-reader", False)
 
 
 def test_node_selector_of_the_operator_is_never_overridden() -> None:
     document = pod(nodeSelector={"pool": "users"}, tolerations=[{"key": "users", "operator": "Exists"}])
-    with pytest.raises(AccessDenied, match=r"asks for nodes with 'pool': 'gpu', .* own settings say 'users'") as caught:
+    with pytest.raises(NotAllowed, match=r"asks for nodes with 'pool': 'gpu', .* own settings say 'users'") as caught:
         rebuild(document, workspace(node_selector={"pool": "gpu"}), VOLUMES)
-    assert (type(caught.value), caught.value.rule) == (AccessDenied, "F3")
+    assert caught.value.rule == "F4"
+    assert "does not allow it" in caught.value.user_message
     asked = workspace(node_selector={"pool": "users", "zone": "a"}, tolerations=({"key": "users", "value": "x"},))
     spec = rebuild(document, asked, VOLUMES)["spec"]
     assert spec["nodeSelector"] == {"pool": "users", "zone": "a"}

@@ -61,7 +61,7 @@ def test_every_error_has_a_rule_or_none() -> None:
     kinds = [
         each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, WorkspaceManagerError)
     ]
-    assert {kind.default_rule for kind in kinds} == {"", "A2", "A3", "A4", "E6", "S2", "W2"}
+    assert {kind.default_rule for kind in kinds} == {"", "A2", "A3", "A4", "E6", "F4", "S2", "W2"}
     assert [kind("x").rule for kind in (WorkspaceManagerError, AccessDenied, StorageRefused, BackendUnavailable)] == [
         *("", "A2", "S2", "A4")
     ]
