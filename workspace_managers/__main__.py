@@ -24,11 +24,12 @@ import attrs
 
 from . import registry
 from .access import parse_day
+from .capabilities import IDENTITY_CLAIMS
 from .context import Context
-from .engine import Lifecycle
+from .engine import NOBODY, Lifecycle, all_workspaces, beyond_policy
 from .errors import ConfigurationError, WorkspaceManagerError, quote
 from .explain import explain
-from .inventory import inventory
+from .inventory import accept, inventory
 from .kube.client import Kube
 from .kube.fitness import fitness
 from .kube.guard import Guard, guard
@@ -53,7 +54,10 @@ examples:
   workspace-managers check --json                      the same for a script
   workspace-managers doctor                            ask the plugin itself, on the cluster, what is wrong
   workspace-managers explain bob heart                 why bob may open heart, or may not; 0: yes, 1: no, 2: not certain
+  workspace-managers explain heart                     who may open heart, or why nobody may
+  workspace-managers claims                            each claim, whose it is, what a start would do with it
   workspace-managers claims --unused                   home folders that are kept for people without access
+  workspace-managers claims --accept old-data heart    give a claim without an owner to a workspace
   workspace-managers new our-studies                   a folder with a plugin of your own to begin with
   workspace-managers demo --port 9000                  a whole hub on this machine, no cluster needed
 """
@@ -66,8 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Those after the command's name; None for the process's own.
 
     Returns:
-        The exit code: 0 for well, 1 for problems, 2 for a wrong command line or where ``explain`` had no certain
-        answer, 130 after Ctrl-C.
+        The exit code: 0 for well, 1 for problems, 2 for a wrong command line or where ``explain`` or ``doctor`` had no
+        certain answer, 130 after Ctrl-C.
     """
     parsed = _parser().parse_args(arguments)
     try:
@@ -112,12 +116,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long it may take (%(default)g)",
     )
-    explain = command("explain", _explain, "tell why a person may open a workspace, or may not; nothing is changed")
-    explain.add_argument("user", metavar="USER", help="as the hub knows them")
+    explain = command(
+        "explain", _explain, "tell why a person or anybody may open a workspace, or may not; nothing is changed"
+    )
+    explain.add_argument(
+        "user", metavar="USER", nargs="?", help="as the hub knows them; without, who may open it at all"
+    )
     explain.add_argument("workspace", metavar="WORKSPACE", help="the workspace's name")
     explain.add_argument("--at", type=_day, metavar="DAY", help="such as 2027-01-31; today")
     explain.add_argument("--claims", type=Path, metavar="FILE", help="JSON of what the identity provider says of them")
-    claims = command("claims", _claims, "list the claims that belong to a workspace, or to a person in one")
+    claims = command("claims", _claims, "list the claims, whose they are, and what a start would do with each")
+    claims.add_argument(
+        "--accept", nargs=2, metavar=("CLAIM", "WORKSPACE"), help="give a claim to a workspace, after asking back"
+    )
+    claims.add_argument("--yes", action="store_true", help="with --accept, without asking back")
     claims.add_argument("--unused", action="store_true", help="home folders alone, of people who may not open them")
     contract = command("contract", _contract, "run the contract on an installed workspace manager", as_json=False)
     contract.add_argument("name", nargs="?", metavar="NAME", help="the workspace manager; all that are installed")
@@ -218,18 +230,22 @@ def _doctor(parsed: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         settings, manager, problems = _loaded()
         notes: list[str] = []
+        unanswered: list[str] = []
         if manager is not None:
-            problems += asyncio.run(_asked(manager, parsed.timeout, notes))
-    return _report(parsed, settings, manager, problems, notes)
+            problems += asyncio.run(_asked(manager, parsed.timeout, notes, unanswered))
+    return _report(parsed, settings, manager, problems, notes=notes, unanswered=unanswered)
 
 
 def _explain(parsed: argparse.Namespace) -> int:
     identity_claims = _identity_claims(parsed.claims) if parsed.claims else None
     with contextlib.redirect_stdout(sys.stderr):
         settings, manager, problems = _loaded(parsed.at)
-        if settings is None or manager is None or problems:
-            return _report(parsed, settings, manager, problems)
+    if settings is None or manager is None or problems:
+        return _report(parsed, settings, manager, problems)
+    user = None
+    if parsed.user is not None:
         user = User.identify(parsed.user, identity_claims, scoped=settings.scoped_names)
+    with contextlib.redirect_stdout(sys.stderr):
         try:
             found = asyncio.run(_started(manager, explain(manager, user, parsed.workspace)))
         except WorkspaceManagerError as error:
@@ -241,7 +257,8 @@ def _explain(parsed: argparse.Namespace) -> int:
         _print_json({**asked, "opens": found.opens, "findings": [attrs.asdict(each) for each in found.findings]})
     else:
         said = {True: "opens", False: "does not open", None: "may or may not open: it is not certain that it does"}
-        _print_lines([f"On {day}, workspace {quote(parsed.workspace)} {said[found.opens]} for {quote(parsed.user)}."])
+        whom = "those named below" if parsed.user is None and found.opens else quote(parsed.user or "anybody")
+        _print_lines([f"On {day}, workspace {quote(parsed.workspace)} {said[found.opens]} for {whom}."])
         for each in found.findings:
             mark = {True: "yes", False: "no", None: "-"}[each.holds]
             wanted = f"; right would be {each.change}" if each.change and each.holds is False else ""
@@ -269,21 +286,46 @@ def _identity_claims(file: Path) -> dict[str, Any]:
 def _claims(parsed: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         settings, manager, problems = _loaded()
-        found = asyncio.run(_started(manager, inventory(manager))) if manager is not None and not problems else None
-    if found is None:
+    if manager is None or problems:
         return _report(parsed, settings, manager, problems)
+    with contextlib.redirect_stdout(sys.stderr):
+        if parsed.accept:
+            return asyncio.run(_started(manager, _accepted(manager, *parsed.accept, sure=parsed.yes)))
+        found = asyncio.run(_started(manager, inventory(manager)))
     if parsed.unused:
         found = [each for each in found if each.opens is False]
     if parsed.json:
         _print_json([attrs.asdict(each) for each in found])
     elif found:
-        head = ("NAMESPACE", "CLAIM", "WORKSPACE", "PERSON", "LAST STARTED", "ACCESS")
-        fields = ("namespace", "claim", "workspace", "person", "last_started", "access")
-        body = [[_shown(getattr(each, name)) for name in fields] for each in found]
+        head = ("NAMESPACE", "CLAIM", "WORKSPACE", "PERSON", "LAST STARTED", "MOUNTED BY", "OUTLOOK")
+        body = [
+            [
+                *map(_shown, (each.namespace, each.claim, each.workspace, each.person, each.last_started)),
+                _shown(", ".join(each.mounted_by)),
+                each.outlook,
+            ]
+            for each in found
+        ]
         _print_lines(_table([head, *body]))
     else:
-        none = "No claim belongs to a person who may not open it." if parsed.unused else "No claim has an owner."
+        none = "No claim belongs to a person who may not open it." if parsed.unused else "There is no claim."
         _print_lines([none])
+    return 0
+
+
+async def _accepted(manager: WorkspaceManager, claim: str, workspace: str, *, sure: bool) -> int:
+    found = await accept(manager, claim, workspace)
+    sys.stderr.write(f"Claim {quote(claim)} {found.found}.\n")
+    if not sure:
+        sys.stderr.write(
+            f"Whoever may open workspace {quote(workspace)} will read and change its files. Give it? [y/N] "
+        )
+        sys.stderr.flush()
+        if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
+            sys.stderr.write("Nothing was changed.\n")
+            return 1
+    await found.write(manager.context.kube)
+    sys.stderr.write(f"Claim {quote(claim)} belongs to workspace {quote(workspace)} now.\n")
     return 0
 
 
@@ -362,20 +404,46 @@ def _loaded(day: date | None = None) -> tuple[Settings | None, WorkspaceManager 
     return settings, manager, problems
 
 
-async def _asked(manager: WorkspaceManager, seconds: float, notes: list[str]) -> list[str]:
-    """What the plugin's own ``problems`` says, its failures told as problems too; ``notes`` gets what is no problem."""
+async def _asked(manager: WorkspaceManager, seconds: float, notes: list[str], unanswered: list[str]) -> list[str]:
+    """The problems of plugin, policy and cluster.
+
+    Args:
+        manager: Is started and closed.
+        seconds: How long each question may take.
+        notes: Gets what is no problem.
+        unanswered: Gets the questions that had no answer, and why.
+    """
     found: list[str] = []
     try:
-        done, _ = await _answered(found, "start", manager.start(), seconds)
+        done, _ = await _answered(unanswered, "start", manager.start(), seconds)
         if done:
-            done, answer = await _answered(found, "problems", manager.problems(), seconds)
+            done, answer = await _answered(unanswered, "problems", manager.problems(), seconds)
             found += _sentences(answer) if done else ()
+            done, beyond = await _answered(unanswered, "all_workspaces", _beyond(manager), seconds)
+            found += beyond if done else ()
             await _fit(manager.context, seconds, found, notes)
             notes.append(await _guarded(manager.context.kube, seconds))
+            notes += _of_identity_claims(manager)
     finally:
-        await _answered(found, "close", manager.close(), manager.context.timeouts.close)
+        await _answered(unanswered, "close", manager.close(), manager.context.timeouts.close)
         await manager.context.kube.close()
     return found
+
+
+async def _beyond(manager: WorkspaceManager) -> list[str]:
+    found = await beyond_policy(manager, NOBODY, await all_workspaces(manager) or ())
+    return [f"workspace {quote(name)}: {reason}" for name, reason in sorted(found.items())]
+
+
+def _of_identity_claims(manager: WorkspaceManager) -> list[str]:
+    if IDENTITY_CLAIMS not in manager.capabilities:
+        return []
+    hours = manager.context.settings.claims_hours
+    age = f"for {hours} hours after they were told" if hours else "for any time"
+    return [
+        f"Grants may rest on identity claims, which count {age} (WORKSPACE_CLAIMS_HOURS); they are kept in the "
+        "authenticator's auth_state, which needs JUPYTERHUB_CRYPT_KEY."
+    ]
 
 
 async def _fit(context: Context, seconds: float, found: list[str], notes: list[str]) -> None:
@@ -400,16 +468,16 @@ async def _guarded(kube: Kube, seconds: float) -> str:
     }[on]
 
 
-async def _answered(found: list[str], what: str, answer: Awaitable[object], seconds: float) -> tuple[bool, object]:
-    """Whether the plugin answered in time, and its answer; what kept it from doing so goes to ``found``."""
+async def _answered(unanswered: list[str], what: str, answer: Awaitable[T], seconds: float) -> tuple[bool, T | Any]:
+    """Whether the plugin answered in time, and its answer; what kept it from doing so goes to ``unanswered``."""
     try:
         return True, await in_time(answer, seconds)
     except WorkspaceManagerError as error:
-        found.append(f"{what} failed: {error}")
+        unanswered.append(f"{what} failed: {error}")
     except TimeoutError:
-        found.append(f"{what} did not end within {seconds:g} s")
+        unanswered.append(f"{what} did not end within {seconds:g} s")
     except Exception as error:
-        found.append(f"{what} failed: {in_words(error)}")
+        unanswered.append(f"{what} failed: {in_words(error)}")
     return False, None
 
 
@@ -424,8 +492,12 @@ def _report(
     settings: Settings | None,
     manager: WorkspaceManager | None,
     problems: list[str],
+    *,
     notes: Sequence[str] = (),
+    unanswered: Sequence[str] = (),
 ) -> int:
+    code = 1 if problems else NO_ANSWER if unanswered else 0
+    problems = [*problems, *unanswered]
     registration = registry.find(settings.workspace_manager) if settings and manager is not None else None
     if parsed.json:
         shown = None
@@ -454,7 +526,7 @@ def _report(
         _print_lines(_table([("", name, value) for name, value in settings.as_environ().items()]))
     if not parsed.json:
         _print_lines(notes)
-    return 1 if problems else 0
+    return code
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

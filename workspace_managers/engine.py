@@ -43,6 +43,9 @@ ROUNDS = 3
 _ENDING = frozenset({"A1", "A2", "S9"})
 """The rules of a denial that says for certain that a user has no access."""
 
+NOBODY = User("", "")
+"""For whom an operator's tools ask: no grant is anybody's of this name."""
+
 T = TypeVar("T")
 Fact = TypeVar("Fact", Workspace, Volume, Finding)
 MakePod = Callable[[Workspace], Awaitable[Mapping[str, Any]]]
@@ -61,7 +64,8 @@ class Plugin(Protocol):
     async def review(self, user: User, name: str) -> Workspace: ...
     async def provisioned(self, user: User, workspace: Workspace, volumes: Sequence[Volume]) -> None: ...
     async def naming(self, claim: str) -> Collection[str] | None: ...
-    async def explain(self, user: User, name: str) -> Sequence[Finding]: ...
+    async def all_workspaces(self) -> Sequence[Workspace] | None: ...
+    async def explain(self, user: User | None, name: str) -> Sequence[Finding]: ...
     async def start(self) -> None: ...
     async def close(self) -> None: ...
 
@@ -124,7 +128,7 @@ async def build_form(plugin: Plugin, user: User) -> forms.Form:
     grants = list(_right(plugin, _checked(plugin, "list_workspaces", answers, Workspace)))
     today = plugin.context.today()
     best = access.best_grants(user, grants, today).values()
-    form = forms.build_form(best, today, await _beyond_policy(plugin, user, best))
+    form = forms.build_form(best, today, await _not_allowed(plugin, user, best))
     if incomplete is not None:
         subject = "incomplete"
         plugin.context.limited_log.write(logging.WARNING, subject, "Forms may be incomplete: %s", incomplete)
@@ -253,9 +257,21 @@ async def volumes_of(plugin: Plugin, user: User, grant: Workspace) -> Sequence[V
         NotAllowed: It is more than the policy allows.
         BackendUnavailable: The plugin could not answer.
     """
-    volumes = _checked(
-        plugin, "volumes_for", await _ask(plugin, "volumes_for", plugin.volumes_for(user, grant)), Volume
-    )
+    volumes = await _volumes_of(plugin, user, grant)
+    if reason := _storage_beyond(plugin, grant, volumes):
+        raise NotAllowed(f"the workspace {quote(grant.name)} is set aside: {reason}")
+    return volumes
+
+
+def _storage_beyond(plugin: Plugin, grant: Workspace, volumes: Sequence[Volume]) -> str | None:
+    settings = plugin.context.settings
+    return settings.policy.beyond_storage(grant.name, volumes, settings.storage_class)
+
+
+async def _volumes_of(plugin: Plugin, user: User, grant: Workspace) -> Sequence[Volume]:
+    """What a pod of this grant mounts, as far as the policy is not concerned."""
+    answer = await _ask(plugin, "volumes_for", plugin.volumes_for(user, grant))
+    volumes = _checked(plugin, "volumes_for", answer, Volume)
     if problem := next(filter(None, (volume.problem() for volume in volumes)), None):
         raise StorageRefused(f"a volume of workspace {quote(grant.name)} is wrong: {problem}")
     storage.check_volumes(grant.name, volumes, user.username)
@@ -272,9 +288,6 @@ async def volumes_of(plugin: Plugin, user: User, grant: Workspace) -> Sequence[V
             f"is {grant.keeps_home}",
             rule="S8",
         )
-    settings = plugin.context.settings
-    if reason := settings.policy.beyond_storage(grant.name, volumes, settings.storage_class):
-        raise NotAllowed(f"the workspace {quote(grant.name)} is set aside: {reason}")
     return volumes
 
 
@@ -305,13 +318,30 @@ async def provisioned(plugin: Plugin, user: User, provision: Provision) -> None:
         plugin.context.log.warning("The status of workspace %s was not written: %s", quote(name), error)
 
 
-async def findings_of(plugin: Plugin, user: User, name: str) -> Sequence[Finding]:
+async def findings_of(plugin: Plugin, user: User | None, name: str) -> Sequence[Finding]:
     """What the plugin itself has looked at, for ``explain``.
 
     Raises:
         BackendUnavailable: The plugin could not answer.
     """
     return _checked(plugin, "explain", await _ask(plugin, "explain", plugin.explain(user, name)), Finding)
+
+
+async def all_workspaces(plugin: Plugin) -> list[Workspace] | None:
+    """Every workspace whose facts are right, open or not; None where the plugin cannot tell.
+
+    Raises:
+        BackendUnavailable: The plugin could not answer.
+    """
+    answer = await _ask(plugin, "all_workspaces", plugin.all_workspaces())
+    return None if answer is None else list(_right(plugin, _checked(plugin, "all_workspaces", answer, Workspace)))
+
+
+async def beyond_policy(plugin: Plugin, user: User, grants: Iterable[Workspace]) -> Mapping[str, str]:
+    """Those that ask for more than the policy allows, with the reason, by name (rule F4)."""
+    grants = list(grants)
+    reasons = await together(*(_reason_beyond(plugin, user, grant) for grant in grants))
+    return {grant.name: reason for grant, reason in zip(grants, reasons, strict=True) if reason}
 
 
 def _may_be_missing(plugin: Plugin, user: User) -> bool:
@@ -389,12 +419,11 @@ def _right(plugin: Plugin, grants: Iterable[Workspace]) -> Iterator[Workspace]:
             yield grant
 
 
-async def _beyond_policy(plugin: Plugin, user: User, grants: Iterable[Workspace]) -> Collection[str]:
-    """The names of those that ask for more than the policy allows, told in the log (rule F4)."""
+async def _not_allowed(plugin: Plugin, user: User, grants: Iterable[Workspace]) -> Collection[str]:
+    """The names of those that the policy does not allow, told in the log; what has expired starts no more anyway."""
     today = plugin.context.today()
-    current = [grant for grant in grants if access.availability(grant, today) is not Availability.EXPIRED]
-    reasons = await together(*(_reason_beyond(plugin, user, grant) for grant in current))
-    found = {grant.name: reason for grant, reason in zip(current, reasons, strict=True) if reason}
+    current = (grant for grant in grants if access.availability(grant, today) is not Availability.EXPIRED)
+    found = await beyond_policy(plugin, user, current)
     for name, reason in found.items():
         shown = quote(name, 80)
         plugin.context.limited_log.write(logging.WARNING, shown, "The workspace %s is set aside: %s", shown, reason)
@@ -406,9 +435,7 @@ async def _reason_beyond(plugin: Plugin, user: User, grant: Workspace) -> str | 
     reason = policy.beyond(grant)
     if reason is None and policy.limits_storage:
         try:
-            await volumes_of(plugin, user, grant)
-        except NotAllowed as error:
-            return str(error)
+            return _storage_beyond(plugin, grant, await _volumes_of(plugin, user, grant))
         except WorkspaceManagerError:
             return None  # which a start tells
     return reason

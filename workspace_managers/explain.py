@@ -34,14 +34,19 @@ class Explanation:
     findings: tuple[Finding, ...]
 
 
-async def explain(manager: WorkspaceManager, user: User, name: str) -> Explanation:
+async def explain(manager: WorkspaceManager, user: User | None, name: str) -> Explanation:
     """Look at all that a start of a workspace would rest on.
 
     Args:
         manager: Started; its clock says for when.
-        user: Who would start it; without identity claims where these are not known.
+        user: Who would start it; without identity claims where these are not known. None asks whether anybody may.
         name: The workspace.
+
+    Raises:
+        BackendUnavailable: Without a user, the plugin could not answer.
     """
+    if user is None:
+        return await _for_anybody(manager, name)
     found = [*_identity(manager, user, name)]
     try:
         found += await engine.findings_of(manager, user, name)
@@ -55,6 +60,28 @@ async def explain(manager: WorkspaceManager, user: User, name: str) -> Explanati
     except WorkspaceManagerError as error:
         return Explanation(None, (*found, _decided(error, None)))
     return Explanation(True, tuple(found))
+
+
+async def _for_anybody(manager: WorkspaceManager, name: str) -> Explanation:
+    found = [*await engine.findings_of(manager, None, name)]
+    every = await engine.all_workspaces(manager)
+    if every is None:
+        known = "the workspace manager does not tell all of its workspaces"
+        found.append(Finding("F3", f"the workspace {quote(name)}", known, None))
+    elif (workspace := next((each for each in every if each.name == name), None)) is not None:
+        reasons = await engine.beyond_policy(manager, engine.NOBODY, [workspace])
+        allowed = reasons.get(name, "all that it asks for is allowed")
+        found.append(Finding("F4", "the policy", allowed, name not in reasons, "what it allows"))
+        try:
+            volumes = await engine.volumes_of(manager, engine.NOBODY, attrs.evolve(workspace, keeps_home=False))
+            found += await _storage(manager, engine.NOBODY, workspace, volumes)
+        except AccessDenied as error:
+            found.append(_decided(error, False))
+    elif all(each.holds is not False for each in found):
+        found.append(Finding("A2", f"the workspace {quote(name)}", "there is none of this name", False, "another name"))
+    if any(each.holds is False for each in found):
+        return Explanation(False, tuple(found))
+    return Explanation(None if every is None else True, tuple(found))
 
 
 def _identity(manager: WorkspaceManager, user: User, name: str) -> Sequence[Finding]:

@@ -104,10 +104,26 @@ class WorkspaceManager(ABC):
         """
         return None
 
-    async def explain(self, user: User, name: str) -> Sequence[Finding]:
+    async def all_workspaces(self) -> Sequence[Workspace] | None:
+        """Every workspace that may be granted, open or not, from the backend itself, for an operator; None: unknown.
+
+        Called for ``workspace-managers doctor``, ``claims`` and ``explain``, and the hub's page for admins. Each as a
+        grant to nobody that lasts as long as the workspace. What is set aside is ``problems``' to tell.
+
+        Raises:
+            BackendUnavailable: The backend cannot answer.
+        """
+        return None
+
+    async def explain(self, user: User | None, name: str) -> Sequence[Finding]:
         """What the backend has on a person and a workspace, right or wrong, for ``workspace-managers explain``.
 
         A finding for each thing that ``confirm`` goes by, with its resource, version and field, from the backend.
+
+        Args:
+            user: Who asks; None where it is asked who may open it: then a grant holds nothing by itself, and one
+                finding says whether there is any.
+            name: The workspace.
 
         Raises:
             BackendUnavailable: The backend cannot answer.

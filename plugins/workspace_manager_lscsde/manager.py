@@ -42,7 +42,7 @@ from workspace_managers import (
     together,
 )
 
-from .compat import BINDINGS, GROUP, WORKSPACES, Kind, get_object
+from .compat import BINDINGS, GROUP, VERSION, WORKSPACES, Kind, get_object
 from .listing import Listing
 from .matching import identity_keys
 from .recent import Recent
@@ -289,8 +289,15 @@ class LscsdeWorkspaceManager(WorkspaceManager):
             # Usually another start of the same workspace was faster; the next start writes what is still missing.
             self.context.log.debug("The status of workspace %s was not written: %s", record.name, error)
 
-    async def explain(self, user: User, name: str) -> Sequence[Finding]:
+    async def all_workspaces(self) -> Sequence[Workspace]:
+        """Every workspace that is right in every field, read from the API server."""
+        records = [read_workspace(raw) async for raw in self._objects(WORKSPACES)]
+        return [self._grant(record, _OF_NOBODY) for record in records if isinstance(record, WorkspaceRecord)]
+
+    async def explain(self, user: User | None, name: str) -> Sequence[Finding]:
         """The workspace, and each binding of it that is this user's or may be; how many others have one.
+
+        Without a user, each binding, and how many give access today.
 
         Read from the API server.
         """
@@ -298,6 +305,12 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         bindings = await self._listing.bindings_of(name)
         today, others = self.context.today(), 0
         found = [_workspace_finding(name, raw, today)]
+        if user is None:
+            found += [finding for binding in bindings for finding in _binding_findings(binding, None, today)]
+            current = sum(_gives_access(binding, today) for binding in bindings)
+            said = f"{len(bindings)}, of which {current} give access on {today}"
+            wanted = "one that names somebody, and is not over"
+            return [*found, Finding("A1", f"bindings of workspace {quote(name, 80)}", said, current > 0, wanted)]
         for binding in bindings:
             of_binding = list(_binding_findings(binding, user, today))
             others += not of_binding
@@ -310,8 +323,7 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         return found
 
     async def problems(self) -> Sequence[str]:
-        """Rights that are missing, what keeps the shared claim from being mounted, every resource that
-        is set aside, what is beyond the policy.
+        """Rights that are missing, what keeps the shared claim from being mounted, every resource that is set aside.
 
         Read from the API server; the first 50, and how many more.
         """
@@ -326,22 +338,28 @@ class LscsdeWorkspaceManager(WorkspaceManager):
         lacking: Sequence[str] = ()
         with suppress(ApiError):  # the framework tells that rights are not known
             lacking = await missing_rights(self.context.kube, _RIGHTS)
-        found = [*lacking, *([shared] if shared else ()), *_workspace_problems(workspaces.values(), users)]
-        found += self._beyond_policy(workspaces.values())
+        found = [*lacking, *await self._definitions(), *([shared] if shared else ())]
+        found += _workspace_problems(workspaces.values(), users)
         async for raw in self._objects(BINDINGS):
             if problem := _binding_problem(raw, workspaces):
                 found.append(f"binding {quote(raw['metadata']['name'], 80)}: {problem}")
         more = len(found) - PROBLEMS_SHOWN
         return (*found[:PROBLEMS_SHOWN], f"and {more} more") if more > 0 else found
 
-    def _beyond_policy(self, workspaces: Iterable[WorkspaceRecord | SetAside]) -> Iterable[str]:
-        settings = self.context.settings
-        for record in workspaces:
-            if isinstance(record, WorkspaceRecord) and (
-                reason := settings.policy.beyond(record.grant(_OF_NOBODY))
-                or settings.policy.beyond_storage(record.name, record.volumes(), settings.storage_class)
-            ):
-                yield f"workspace {quote(record.name, 80)}: {reason}"
+    async def _definitions(self) -> Iterable[str]:
+        """What the API server's definitions of the resources lack, from its discovery document."""
+        try:
+            served = await self.context.kube.get(f"/apis/{GROUP}/{VERSION}")
+        except ApiError as error:
+            return [f"which resources of {GROUP}/{VERSION} are served cannot be read: {error}"]
+        names = {each.get("name") for each in served.get("resources") or ()}
+        status = f"{WORKSPACES.plural}/status"
+        if status in names:
+            return []
+        return [
+            f"the definition of {WORKSPACES.plural} has no status subresource in {VERSION}, so which claims a "
+            "workspace has is not written down: apply image/lscsde/definitions.yaml"
+        ]
 
     async def _candidates(self, user: User, name: str) -> tuple[list[Binding], BackendUnavailable | None]:
         """The bindings of a workspace that are known of; where the cache is behind, those of before, and why it is."""
@@ -490,25 +508,35 @@ def _workspace_finding(name: str, raw: Mapping[str, Any] | None, today: date) ->
     return Finding("A1", f"{what}, spec.validity", days, opens, f"days with {today} among them")
 
 
-def _binding_findings(raw: Mapping[str, Any], user: User, today: date) -> Iterable[Finding]:
-    """Nothing for one that is somebody else's for certain."""
+def _gives_access(raw: Mapping[str, Any], today: date) -> bool:
+    try:
+        return read_binding(raw).last_day >= today
+    except Refused:
+        return False
+
+
+def _binding_findings(raw: Mapping[str, Any], user: User | None, today: date) -> Iterable[Finding]:
+    """Nothing for one that is somebody else's for certain; without a user, nothing that decides by itself."""
     metadata = raw["metadata"]
     what = f"binding {quote(metadata['name'], 80)} (version {metadata.get('resourceVersion')})"
     try:
         binding = read_binding(raw)
     except Refused as refused:
-        yield Finding("F3", what, f"set aside: {refused.reason}", False, "the mistake mended")
+        holds = None if user is None else False
+        yield Finding("F3", what, f"set aside: {refused.reason}", holds, "the mistake mended")
         return
-    if binding.username not in (None, user.username):
+    if user is not None and binding.username not in (None, user.username):
         return
     if binding.username is not None:
-        yield Finding("A2", f"{what}, spec.username", quote(binding.username), True)
+        yield Finding("A2", f"{what}, spec.username", quote(binding.username), None if user is None else True)
     for rule in binding.rules:
         asked = f"{quote(rule.claim, 80)} {rule.operator.value} {', '.join(sorted(map(quote, rule.values)))}"
         said = "an identity provider that says so of the user"
-        yield Finding("A2", f"{what}, spec.claims", asked, rule.holds(user.identity_claims), said)
-    ends = f"last day {binding.last_day}"
-    yield Finding("A1", f"{what}, spec.expires", ends, today <= binding.last_day, f"a day after {today}")
+        yield Finding(
+            "A2", f"{what}, spec.claims", asked, None if user is None else rule.holds(user.identity_claims), said
+        )
+    holds = None if user is None else today <= binding.last_day
+    yield Finding("A1", f"{what}, spec.expires", f"last day {binding.last_day}", holds, f"a day after {today}")
 
 
 def _without_workspace(binding: Binding) -> str:
@@ -540,4 +568,6 @@ def _binding_problem(raw: Mapping[str, Any], workspaces: Mapping[str, Any]) -> s
         binding = read_binding(raw)
     except Refused as refused:
         return refused.reason
+    if binding.username is not None and binding.username != binding.username.strip():
+        return f"spec.username {quote(binding.username, 80)} has a blank at its end or beginning, so it may be nobody's"
     return None if binding.workspace in workspaces else _without_workspace(binding)

@@ -206,14 +206,15 @@ def test_check_asks_the_plugin_nothing(install: Install, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("chosen", "problems"),
+    ("chosen", "code", "problems"),
     [
-        pytest.param("sick", ["the first thing is wrong", "the second thing is wrong"], id="two"),
-        pytest.param("unready", ["start failed: the backend of this plugin is away"], id="start-fails"),
-        pytest.param("hangs", ["problems did not end within 0.1 s"], id="hangs"),
-        pytest.param("raises", ["problems failed: LookupError: 'no key\\nof that name'"], id="raises"),
+        pytest.param("sick", 1, ["the first thing is wrong", "the second thing is wrong"], id="two"),
+        pytest.param("unready", 2, ["start failed: the backend of this plugin is away"], id="start-fails"),
+        pytest.param("hangs", 2, ["problems did not end within 0.1 s"], id="hangs"),
+        pytest.param("raises", 2, ["problems failed: LookupError: 'no key\\nof that name'"], id="raises"),
         pytest.param(
             "leaks",
+            2,
             [
                 "problems failed: CancelledError: ''",
                 "close failed: CancelledError: ''",
@@ -222,18 +223,20 @@ def test_check_asks_the_plugin_nothing(install: Install, monkeypatch: pytest.Mon
         ),
         pytest.param(
             "mumbles",
+            1,
             ["problems answered with \"'all is lost'\"; expected: a sequence of sentences"],
             id="not-a-sequence",
         ),
-        pytest.param("falsy", [], id="none"),
+        pytest.param("falsy", 0, [], id="none"),
     ],
 )
 def test_doctor_tells_what_the_plugin_says_in_bounded_time(
-    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: Output, chosen: str, problems: list[str]
+    install: Install, monkeypatch: pytest.MonkeyPatch, capsys: Output, *, chosen: str, code: int, problems: list[str]
 ) -> None:
+    """Exit code 1 for a problem; 2 where a question had no answer, as then nobody knows."""
     install("odd")
     choose(monkeypatch, chosen)
-    assert main(["doctor", "--json", "--timeout", "0.1"]) == (1 if problems else 0)
+    assert main(["doctor", "--json", "--timeout", "0.1"]) == code
     document = json.loads(capsys.readouterr().out)
     assert document["problems"] == problems
     fit, guard = document["notes"] or (
@@ -367,7 +370,8 @@ def test_explain_prints_each_finding(
     asked: list[Any] = []
 
     async def explained(manager: Any, user: Any, name: str) -> Explanation:
-        asked.append((user.username, user.identity_claims, name, str(manager.context.today())))
+        who = None if user is None else (user.username, user.identity_claims)
+        asked.append((who, name, str(manager.context.today())))
         return Explanation(opens, FOUND)
 
     monkeypatch.setattr("workspace_managers.__main__.explain", explained)
@@ -384,7 +388,13 @@ def test_explain_prints_each_finding(
     assert main(["explain", "Bob", "heart", "--json", "--claims", str(file), "--at", "2027-01-31"]) == code
     document = json.loads(capsys.readouterr().out)
     assert (document["opens"], document["day"], len(document["findings"])) == (opens, "2027-01-31", 2)
-    assert asked == [("bob", None, "heart", "2027-01-31"), ("bob", {"group": "a"}, "heart", "2027-01-31")]
+    assert main(["explain", "heart", "--at", "2027-01-31"]) == code
+    assert capsys.readouterr().out.splitlines()[0].endswith(("for those named below.", "for 'anybody'."))
+    assert asked == [
+        (("bob", None), "heart", "2027-01-31"),
+        (("bob", {"group": "a"}), "heart", "2027-01-31"),
+        (None, "heart", "2027-01-31"),
+    ]
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '"x"'], ids=["missing", "half", "list", "text"])

@@ -30,6 +30,8 @@ class Cluster:
         self.review_fails: Exception | None = None
         self.clock = NOW
         self.asked: list[dict[str, Any]] = []
+        self.read: list[str] = []
+        self.quotas: list[dict[str, Any]] = []
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         assert path == REVIEWS
@@ -40,6 +42,9 @@ class Cluster:
         return {"status": {"allowed": (attributes["resource"], attributes["verb"]) not in self.lacking}}
 
     async def get(self, path: str) -> dict[str, Any]:
+        self.read.append(path)
+        if path.endswith("/resourcequotas"):
+            return {"items": self.quotas}
         status = self.classes.get(path.rpartition("/")[2], 200)
         if status != 200:
             raise ApiError(status, "Reason", "said so")
@@ -61,7 +66,37 @@ async def test_cluster_as_it_should_be_has_no_problem() -> None:
     cluster = Cluster()
     assert await found(cluster) == ((), ())
     ours = {(each["group"], each["resource"], each["verb"]) for each in cluster.asked if each.get("namespace") == "hub"}
-    assert ours == set(RIGHTS)
+    assert ours == {*RIGHTS, ("", "resourcequotas", "list")}
+
+
+@pytest.mark.parametrize(
+    ("used", "told"),
+    [
+        ({"requests.storage": "90Gi", "pods": "1"}, ["'90Gi' of '100Gi' of 'requests.storage'"]),
+        ({"requests.storage": "89Gi", "pods": "10"}, ["'10' of '10' of 'pods'"]),
+        ({"requests.storage": "102400Mi", "pods": "9"}, ["'102400Mi' of '100Gi'", "'9' of '10' of 'pods'"]),
+        ({}, []),
+    ],
+)
+async def test_quota_that_is_nearly_used_up_is_told(used: dict[str, str], told: list[str]) -> None:
+    """Before somebody's start is refused for it."""
+    cluster = Cluster()
+    status = {"hard": {"requests.storage": "100Gi", "pods": "10"}, "used": used}
+    cluster.quotas = [{"metadata": {"name": "all"}, "status": status}, {"metadata": {"name": "new"}}]
+    problems, notes = await found(cluster)
+    assert (len(problems), notes) == (len(told), ())
+    for problem, part in zip(problems, told, strict=True):
+        assert problem.startswith("the quota 'all' has ")
+        assert part in problem
+
+
+async def test_quota_that_may_not_be_read_is_a_note() -> None:
+    """The hub needs no right to it, and a request that is refused is somebody's alarm."""
+    cluster = Cluster()
+    cluster.lacking = {("resourcequotas", "list")}
+    problems, (note,) = await found(cluster)
+    assert (problems, cluster.read) == ((), ["/apis/storage.k8s.io/v1/storageclasses/jupyter-default"])
+    assert "may not list quotas" in note
 
 
 @pytest.mark.parametrize(("resource", "verb"), [(resource, verb) for _, resource, verb in RIGHTS])

@@ -1209,7 +1209,7 @@ async def test_problems_tell_each_resource_that_is_set_aside(world: World) -> No
     ]
 
 
-async def test_problems_tell_what_is_beyond_the_policy(world: World, tmp_path: Path) -> None:
+async def test_every_workspace_is_held_to_the_policy(world: World, tmp_path: Path) -> None:
     """F4: of each workspace, whoever it is for; with the line to change."""
     policy = tmp_path / "policy.yaml"
     policy.write_text("images: [registry.example.org/*]\nmount_paths: [/data/*]\n")
@@ -1219,12 +1219,13 @@ async def test_problems_tell_what_is_beyond_the_policy(world: World, tmp_path: P
     world.workspace("stroke", jupyterWorkspace=jupyter)
     world.workspace("sound", jupyterWorkspace={"image": "registry.example.org/a:1"})
     world.configure(WORKSPACE_POLICY=str(policy))
-    assert await world.manager.problems() == [
-        "workspace 'cardio': it asks for the image 'example/notebook:1.0', which the policy does not allow; add it to "
-        f"images (line 1) in '{policy}'",
-        "workspace 'stroke': it asks for a volume at '/srv', which the policy does not allow; add it to mount_paths "
-        f"(line 2) in '{policy}'",
-    ]
+    every = await engine.all_workspaces(world.manager)
+    assert await engine.beyond_policy(world.manager, engine.NOBODY, every or ()) == {
+        "cardio": "it asks for the image 'example/notebook:1.0', which the policy does not allow; add it to images "
+        f"(line 1) in '{policy}'",
+        "stroke": "it asks for a volume at '/srv', which the policy does not allow; "
+        f"add it to mount_paths (line 2) in '{policy}'",
+    }
     world.binding("one")
     found = await explain(world.manager, ALICE, "cardio")
     assert (found.opens, found.findings[-1].rule) == (False, "F4")
@@ -1265,6 +1266,90 @@ async def test_problems_without_an_answer_are_unavailable(world: World, status: 
     world.api.fault = answer_with(status)
     with pytest.raises(BackendUnavailable):
         await world.manager.problems()
+
+
+async def test_problems_tell_what_the_definitions_lack(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older definition has no status: what a start writes there is ignored, and nobody is told."""
+    assert await world.manager.problems() == []
+    get = Kube.get
+
+    async def older(self: Kube, path: str, *arguments: Any) -> Any:
+        found = await get(self, path, *arguments)
+        if path == f"/apis/{GROUP}/v1":
+            return {**found, "resources": [each for each in found["resources"] if "/" not in each["name"]]}
+        return found
+
+    monkeypatch.setattr(Kube, "get", older)
+    (problem,) = await world.manager.problems()
+    assert problem.startswith("the definition of analyticsworkspaces has no status subresource in v1, so ")
+
+
+async def test_problems_tell_a_binding_that_may_match_nobody(world: World) -> None:
+    """A2: a name is compared whole, the blank included."""
+    world.workspace("cardio")
+    world.binding("blank", username="alice ")
+    assert await world.manager.problems() == [
+        "binding 'blank': spec.username 'alice ' has a blank at its end or beginning, so it may be nobody's"
+    ]
+
+
+async def test_every_workspace_is_told_to_the_operator(world: World) -> None:
+    """Closed and future ones, and those of nobody; what is set aside is a problem, and no workspace."""
+    world.workspace("cardio")
+    world.workspace("expired", validity={"availableFrom": "2020-01-01", "expires": "2020-12-31"})
+    world.workspace("odd", jupyterWorkspace={"image": "x", "defaultUri": "//lab"})
+    found = await world.manager.all_workspaces()
+    assert [(each.name, str(each.last_day), str(each.grant_last_day)) for each in found] == [
+        ("cardio", "2026-12-30", "9999-12-31"),
+        ("expired", "2020-12-30", "9999-12-31"),
+    ]
+    assert all(each.uid for each in found)
+
+
+async def test_explanation_for_anybody_says_who_may_open_it(world: World) -> None:
+    """Why a workspace is in nobody's list; and who is in one."""
+    world.workspace("cardio")
+    assert (await explain(world.manager, None, "cardio")).opens is False
+    world.binding("old", expires="2026-01-01")
+    world.binding("odd", username=" ")
+    found = await explain(world.manager, None, "cardio")
+    assert [(each.what.partition(" (")[0], each.found) for each in found.findings if each.holds is False] == [
+        ("bindings of workspace 'cardio'", "2, of which 0 give access on 2026-06-15")
+    ]
+    world.binding("bobs", username="Bob")
+    world.binding("group", username=None, claims=[{"name": "g", "operator": "EQUALS", "value": "x"}])
+    found = await explain(world.manager, None, "cardio")
+    assert found.opens is True
+    said = [(each.what.partition(")")[2], each.found) for each in found.findings if each.what.startswith("binding ")]
+    assert (", spec.username", "'bob'") in said
+    assert (", spec.expires", "last day 2026-12-30") in said
+    assert [each.rule for each in found.findings][-3:] == ["F4", "S2", "S2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "rule", "told"),
+    [
+        pytest.param({"jupyterWorkspace": {"image": "x", "defaultUri": "//lab"}}, "F3", "set aside", id="mistake"),
+        pytest.param({"validity": {"availableFrom": "2027-01-01", "expires": "2028-01-01"}}, "A1", "from", id="later"),
+        pytest.param({"jupyterWorkspace": {"image": "evil.example/x"}}, "F4", "does not allow", id="policy"),
+    ],
+)
+async def test_explanation_for_anybody_says_what_keeps_all_out(
+    world: World, tmp_path: Path, change: dict[str, Any], rule: str, told: str
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("images: [example/*]")
+    world.workspace("cardio", **change)
+    world.binding("one")
+    world.configure(WORKSPACE_POLICY=str(policy))
+    found = await explain(world.manager, None, "cardio")
+    assert found.opens is False
+    assert [(each.rule, told in each.found) for each in found.findings if each.holds is False] == [(rule, True)]
+
+
+async def test_explanation_for_anybody_of_no_workspace(world: World) -> None:
+    found = await explain(world.manager, None, "cardio")
+    assert (found.opens, found.findings[0].found) == (False, "there is none of this name")
 
 
 # The package

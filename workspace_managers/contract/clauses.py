@@ -35,7 +35,7 @@ from jupyterhub.auth import Authenticator
 
 from ..capabilities import HOMES, NAMESPACES, TELLS_CHANGES
 from ..context import Context
-from ..engine import Answer
+from ..engine import Answer, all_workspaces
 from ..errors import AccessDenied, BackendUnavailable, StorageRefused
 from ..kube.cache import NOTHING
 from ..kube.claims import OWNER_ANNOTATION, PERSON_ANNOTATION
@@ -470,6 +470,21 @@ class WorkspaceManagerContract(Obligations, suite=True):
         warnings = [each.getMessage() for each in records if each.name == LOGGER and each.levelno >= logging.WARNING]
         for name in ("spoilt-before", "spoilt-later"):
             assert any(name in text for text in warnings), f"no warning names {name}: {warnings}"
+
+    @clause()
+    async def test_operator_is_told_of_every_workspace(self, stage: Stage) -> None:
+        """F4: one that the operator's tools do not know of is held to no policy there, and its claims look unused."""
+        for name, last_day in (("granted", LAST_DAY), ("closed", date(2026, 1, 31))):
+            await stage.study(name, "alice", last_day=last_day)
+        await stage.study("granted-to-nobody")
+        await stage.begin()
+        every = await all_workspaces(stage.manager)
+        if every is None:
+            pytest.skip("the plugin does not tell all of its workspaces, which all_workspaces would")
+        assert {each.name for each in every} == {"granted", "closed", "granted-to-nobody"}
+        confirmed = await stage.manager.confirm(stage.world.user("alice"), "granted")
+        (told,) = (each for each in every if each.name == "granted")
+        assert attrs.evolve(confirmed, grant_last_day=told.grant_last_day, versions=told.versions) == told
 
     @clause()
     async def test_facts_are_stored_and_compared(self, stage: Stage) -> None:

@@ -10,11 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from datetime import date
+from itertools import chain
 from typing import Any
+
+import attrs
 
 from ..errors import BackendUnavailable, StorageRefused, quote
 from ..models import User, Volume, Workspace
-from ..names import DEFAULT_CLAIM_PREFIX, SHARED_CLAIM, SHARED_NAME, WORKSPACE_LABEL, default_claim, label_value
+from ..names import (
+    DEFAULT_CLAIM_PREFIX,
+    SHARED_CLAIM,
+    SHARED_NAME,
+    WORKSPACE_LABEL,
+    default_claim,
+    is_name,
+    is_personal_claim,
+    label_value,
+)
 from ..settings import Settings
 from ..tasks import together
 from ..texts import N_
@@ -99,15 +111,92 @@ async def look_at_claims(
     return [(claim.volume, claim.outlook(existing)) for claim, existing in await _looked_at(claims)]
 
 
-async def owned_claims(kube: Kube, namespace: str) -> list[Mapping[str, Any]]:
-    """The claims of a namespace that have an owner.
+async def claims_in(kube: Kube, namespace: str) -> list[tuple[Mapping[str, Any], tuple[str, ...]]]:
+    """The claims of a namespace, each with the names of the pods that mount it.
 
     Raises:
         BackendUnavailable: They cannot be listed.
     """
-    why = f"the claims of namespace {quote(namespace)} cannot be listed"
-    listed = await _listed(kube, f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", why)
-    return [each for each in listed if _annotations(each).get(OWNER_ANNOTATION)]
+    place = f"namespace {quote(namespace)}"
+    claims = await _listed(
+        kube, f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", f"the claims of {place} cannot be listed"
+    )
+    mounted: dict[str, list[str]] = {}
+    pods = await _listed(kube, f"/api/v1/namespaces/{namespace}/pods", f"the pods of {place} cannot be listed")
+    for pod in pods:
+        for claim in _claims_of(pod):
+            mounted.setdefault(claim, []).append(pod["metadata"]["name"])
+    return [(each, tuple(mounted.get(each["metadata"]["name"], ()))) for each in claims]
+
+
+@attrs.frozen
+class Acceptance:
+    """A claim that can be given to a workspace.
+
+    Attributes:
+        found: What is there of it, in words.
+        path: Where it is.
+        version: Its ``resourceVersion``.
+        annotations: What is written to give it; None for what is taken away.
+    """
+
+    found: str
+    path: str
+    version: str
+    annotations: Mapping[str, str | None]
+
+    async def write(self, kube: Kube) -> None:
+        """Give it.
+
+        Raises:
+            StorageRefused: It was changed since.
+            BackendUnavailable: That could not be written.
+        """
+        metadata = {"resourceVersion": self.version, "annotations": dict(self.annotations)}
+        try:
+            await kube.merge_patch(self.path, {"metadata": metadata})
+        except ApiError as error:
+            if error.status in (404, 409):
+                raise StorageRefused("the claim was changed meanwhile, and was not given: look at it again") from error
+            raise _unavailable(error) from error
+
+
+async def acceptance(kube: Kube, workspace: Workspace, claim: str) -> Acceptance:
+    """What it takes to give a claim to a workspace on an operator's word (rules S3 and S6); nothing is written.
+
+    The word stands for what cannot be certain: an owner that has none, a clone, a volume that somebody chose. It does
+    not stand against what something else owns, against another workspace's name on it, or for a person's.
+
+    Raises:
+        StorageRefused: It cannot be given.
+        BackendUnavailable: It cannot be read.
+    """
+    path = f"/api/v1/namespaces/{workspace.namespace or kube.namespace}/persistentvolumeclaims/{claim}"
+    existing = await _read(kube, path, claim) if is_name(claim) else None
+    if existing is None:
+        raise StorageRefused(f"there is no claim {quote(claim)}")
+    annotations, shown = _annotations(existing), quote(claim)
+    owner, uid = annotations.get(OWNER_ANNOTATION), annotations.get(OWNER_UID_ANNOTATION)
+    if claim == SHARED_CLAIM or owner == SHARED_NAME:
+        raise StorageRefused(f"claim {shown} is the shared one, and no workspace's")
+    if (person := annotations.get(PERSON_ANNOTATION)) is not None or is_personal_claim(claim):
+        raise StorageRefused(f"claim {shown} is the home folder of {quote(person)}, and no workspace's", rule="S8")
+    if owner not in (None, workspace.name):
+        raise StorageRefused(
+            f"claim {shown} belongs to {quote(owner)}; whoever is certain that its files may go to "
+            f"{quote(workspace.name)} removes its annotation {OWNER_ANNOTATION} first"
+        )
+    if reason := next(chain(_state_reasons(existing), _foreign_reasons(existing)), None):
+        raise StorageRefused(f"claim {shown} cannot be given to a workspace: {reason}", rule="S3")
+    if owner is not None and uid in (None, workspace.uid):
+        raise StorageRefused(f"claim {shown} belongs to workspace {quote(owner)} already")
+    found = (
+        "has no owner" if owner is None else f"belongs to an earlier workspace of that name, with the UID {quote(uid)}"
+    )
+    if copies := [*_copy_reasons(existing)]:
+        found = f"{found}, and {'; '.join(copies)}"
+    given = {OWNER_ANNOTATION: workspace.name, OWNER_UID_ANNOTATION: workspace.uid}
+    return Acceptance(found, path, existing["metadata"]["resourceVersion"], given)
 
 
 async def _looked_at(claims: Sequence[_Claim]) -> list[tuple[_Claim, dict[str, Any] | None]]:
@@ -339,9 +428,14 @@ class _Claim:
             yield f"nothing but workspace {quote(self._workspace.name)} itself says that it is its own"
 
     def _is_foreign_user(self, pod: Mapping[str, Any]) -> bool:
-        volumes = (pod.get("spec") or {}).get("volumes") or ()
-        claims = [(volume.get("persistentVolumeClaim") or {}).get("claimName") for volume in volumes]
-        return self.volume.claim in claims and _labels(pod).get(WORKSPACE_LABEL) != label_value(self._workspace.name)
+        return self.volume.claim in _claims_of(pod) and _labels(pod).get(WORKSPACE_LABEL) != label_value(
+            self._workspace.name
+        )
+
+
+def _claims_of(pod: Mapping[str, Any]) -> set[str]:
+    volumes = (pod.get("spec") or {}).get("volumes") or ()
+    return {claim for each in volumes if (claim := (each.get("persistentVolumeClaim") or {}).get("claimName"))}
 
 
 def _state_reasons(existing: Mapping[str, Any]) -> Iterator[str]:

@@ -1,16 +1,19 @@
-"""Whether the cluster lets the hub do what it has to: rights, storage class, new claims, clock. Nothing is changed.
+"""Whether the cluster lets the hub do what it has to: rights, storage class, new claims, quotas, clock; read only.
 
 For ``workspace-managers doctor``. What the API server does not tell is a note, and no problem.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 import attrs
 
 from ..errors import quote
+from ..quantities import quantity_value
 from ..settings import Settings
 from ..tasks import together
 from .client import ApiError, Kube
@@ -23,6 +26,8 @@ RIGHTS = (
     *(("", "persistentvolumeclaims", verb) for verb in ("get", "create", "patch")),
 )
 """What the hub's account needs for every plugin: API group, resource and verb, in the hub's namespace."""
+NEARLY = Decimal("0.9")
+"""The part of a quota from which on it is told."""
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _SMALL = "1Mi"
 
@@ -46,7 +51,8 @@ async def fitness(kube: Kube, settings: Settings, clock: Callable[[], datetime])
     Raises:
         BackendUnavailable: The API server gave no answer.
     """
-    found = await together(_rights(kube), _storage_class(kube, settings), _new_claim(kube, settings, clock))
+    asked = (_rights(kube), _storage_class(kube, settings), _new_claim(kube, settings, clock), _quotas(kube))
+    found = await together(*asked)
     return Fitness(
         tuple(each for part in found for each in part.problems), tuple(each for part in found for each in part.notes)
     )
@@ -124,6 +130,28 @@ async def _storage_class(kube: Kube, settings: Settings) -> Fitness:
         except ApiError as error:
             notes.append(f"{unknown}: {quote(str(error))}")
     return Fitness(tuple(problems), tuple(notes))
+
+
+async def _quotas(kube: Kube) -> Fitness:
+    unknown = "Whether a quota of the namespace is nearly used up is not known"
+    try:
+        if not await may(kube, "", "resourcequotas", "list", kube.namespace):
+            return Fitness(notes=(f"{unknown}, as the hub's account may not list quotas",))
+        found = await kube.get(f"/api/v1/namespaces/{kube.namespace}/resourcequotas")
+    except ApiError as error:
+        return Fitness(notes=(f"{unknown}: {quote(str(error))}",))
+    return Fitness(problems=tuple(sentence for quota in found.get("items") or () for sentence in _nearly_used(quota)))
+
+
+def _nearly_used(quota: Mapping[str, Any]) -> Iterator[str]:
+    status = quota.get("status") or {}
+    used = status.get("used") or {}
+    for resource, hard in (status.get("hard") or {}).items():
+        if quantity_value(used.get(resource, "0")) >= quantity_value(hard) * NEARLY:
+            yield (
+                f"the quota {quote(quota['metadata']['name'])} has {quote(used.get(resource))} of {quote(hard)} of "
+                f"{quote(resource)} in use, and what would be more is refused: raise it, or stop what is not needed"
+            )
 
 
 async def _is_there(kube: Kube, path: str) -> bool:

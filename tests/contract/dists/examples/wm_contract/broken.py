@@ -337,6 +337,21 @@ class MakesUpWorkspaces(ExampleManager):
         return [*await super().grants(user), *more]
 
 
+class TellsOpenWorkspaces(ExampleManager):
+    """Tells an operator of those that are open."""
+
+    async def all_workspaces(self) -> Sequence[Workspace]:
+        today = self.context.today()
+        return [each for each in await super().all_workspaces() if each.last_day >= today]
+
+
+class TellsOthersWorkspaces(ExampleManager):
+    """Tells an operator of other workspaces, of the same names."""
+
+    async def all_workspaces(self) -> Sequence[Workspace]:
+        return example.changed(await super().all_workspaces(), uid="another")
+
+
 class FailsForAll(ExampleManager):
     """Fails where a workspace has no image."""
 
@@ -824,6 +839,7 @@ BROKEN: Mapping[str, Sequence[type[ExampleManager]]] = {
     "test_form_without_a_watch_shows_what_is_confirmed": [ShowsWhatItHeld],
     "test_grant_without_its_workspace_opens_nothing": [MakesUpWorkspaces],
     "test_broken_workspace_hides_no_other": [FailsForAll, SkipsInSilence, FailsToTell],
+    "test_operator_is_told_of_every_workspace": [TellsOpenWorkspaces, TellsOthersWorkspaces],
     "test_facts_are_stored_and_compared": [KeepsALock],
     "test_deleted_workspace_is_closed_at_once": [RemembersWorkspaces],
     "test_revocation_is_seen_at_once": [RemembersGrants],
