@@ -163,6 +163,15 @@ async def test_watch_ends_after_the_last_bytes(between: Between, last: bytes) ->
     assert (await event(await between.watch()))["object"]["metadata"]["name"] == "one"
 
 
+async def test_watch_whose_client_has_just_gone_is_cut_all_the_same(between: Between) -> None:
+    """On a busy machine a client gives up on its own; the clause is no less right for it."""
+    await between.watch()
+    (open_one,) = between.proxy._watches
+    assert open_one.request.transport is not None
+    open_one.request.transport.close()
+    await between.proxy.cut_watches(EXPIRED_EVENT)
+
+
 async def test_watch_is_reset_in_the_middle(between: Between) -> None:
     """Without an end that a client could take for the server's."""
     watch = await between.watch()

@@ -19,6 +19,7 @@ import asyncio
 import inspect
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -296,8 +297,9 @@ class FaultProxy:
             if watch.copying is not None:
                 watch.copying.cancel()
             if last:
-                await watch.response.write(last)
-                await watch.response.write_eof()
+                with suppress(ConnectionError):  # its client has just gone by itself
+                    await watch.response.write(last)
+                    await watch.response.write_eof()
             else:
                 reset_connection(watch.request)
 
