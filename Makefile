@@ -194,7 +194,7 @@ bench-sessions: apiserver $(VENV)/.test-installed ## How soon an access that end
 .PHONY: test-e2e $(E2E)
 test-e2e: system $(E2E) ## A real hub in a real browser, on all stacks (API=server: on the real API server)
 # What says the same on each stack is told on the newest alone.
-ON_NEWEST := bad_input cluster_answers figures homes limits site
+ON_NEWEST := bad_input cluster_answers figures homes limits overview site
 $(E2E): test-e2e-%: $$(call venv,$$*)/.test-installed $(SERVER)
 	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(call python,$*) -m pytest \
 		--numprocesses 2 --dist loadfile tests/e2e --api=$(API_NAMED) $(if $(filter $(OLDER),$*),$(ON_NEWEST:%=--ignore=tests/e2e/test_%.py))

@@ -16,6 +16,7 @@ from ..errors import ConfigurationError
 from ..kube.client import Kube
 from ..settings import Settings
 from . import arrivals, precedence
+from .overview import Overviews, route
 from .pages import Pages, templates_folder
 from .service import Service, log
 from .sessions import Sessions
@@ -50,6 +51,7 @@ def configure(c: Any, environ: Mapping[str, str] | None = None) -> None:
         c.JupyterHub.template_paths = folders
         c.JupyterHub.jinja_environment_options = environment_options(c)
         c.JupyterHub.spawner_class = ours
+        c.JupyterHub.extra_handlers.append(route(Overviews(service, sessions)))
         # The chart sets this one always, to what a hub without workspaces needs.
         c.JupyterHub.allow_named_servers = True
         c.JupyterHub.setdefault("redirect_to_server", False)
@@ -57,7 +59,7 @@ def configure(c: Any, environ: Mapping[str, str] | None = None) -> None:
         c.KubeSpawner.start_timeout = settings.start_timeout
         if Application.initialized() and Application.instance().has_trait("spawner_class"):
             # The hub, which takes over its whole configuration in one step once all of it has run.
-            Application.instance().observe(lambda change: _look(c, change, ours, settings), names="spawner_class")
+            Application.instance().observe(lambda change: _look(c, change, ours, service), names="spawner_class")
     # What is imported by now stays for good. The garbage collector need not walk it again and again, which holds the
     # hub up for tens of milliseconds each time.
     gc.collect()
@@ -73,16 +75,17 @@ def context_for(settings: Settings) -> Context:
     return Context(settings=settings, kube=Kube(settings.namespace), log=log)
 
 
-def _look(c: Any, change: Any, ours: type, settings: Settings) -> None:
+def _look(c: Any, change: Any, ours: type, service: Service) -> None:
     # The hub's own config has this file's only after this; what was given on its command line counts before both.
     config = Config()
     config.merge(c)
     config.merge(change.owner.cli_config)
     with _or_exit():
-        found = precedence.check(config, change.new, ours, settings)
+        found = precedence.check(config, change.new, ours, service.settings)
         # Our templates need what is in there, whoever set it last.
         change.owner.jinja_environment_options = environment_options(config)
-        for sentence in (*found, *precedence.templates_of_others(_template_folders(config))):
+        service.warnings = (*found, *precedence.templates_of_others(_template_folders(config)))
+        for sentence in service.warnings:
             log.warning("%s.", sentence)
 
 

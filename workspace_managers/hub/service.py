@@ -47,6 +47,7 @@ class Service:
             not with their spawners, as JupyterHub makes a new one for a server that has stopped.
         namespaces: Whether workspaces may have namespaces of their own.
         watches_all: Whether one watch sees the pods of all namespaces; once ``find_reach`` has answered.
+        warnings: What the configuration says beside ours that an operator should know, a sentence each.
         refresher: Asks the identity provider anew; None where the manager grants nothing by what it says.
     """
 
@@ -59,6 +60,7 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self.namespaces = NAMESPACES in manager.capabilities
         self.watches_all = False
+        self.warnings: tuple[str, ...] = ()
         self._reach: asyncio.Task[bool] | None = None
         by_claims = IDENTITY_CLAIMS in manager.capabilities
         self.refresher = Refresher(self.run, manager.context.limited_log) if by_claims else None

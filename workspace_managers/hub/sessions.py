@@ -162,6 +162,11 @@ class Sessions:
         """A server that runs no more, or is being stopped."""
         self._sessions.pop(spawner, None)
 
+    @property
+    def spawners(self) -> tuple[Any, ...]:
+        """The spawners of the servers that run."""
+        return tuple(self._sessions)
+
     def outlook(self, spawner: Any) -> Outlook | None:
         """What lies ahead of a server, for its user; None where that is not known."""
         session = self._sessions.get(spawner)
