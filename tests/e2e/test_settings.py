@@ -87,7 +87,8 @@ c.KubeSpawner.uid = 1000
 c.KubeSpawner.extra_pod_config = {"dnsPolicy": "Default"}
 c.KubeSpawner.extra_container_config = {"terminationMessagePath": "/tmp/said"}
 c.KubeSpawner.extra_containers = [
-    {"name": "sidecar", "image": "operators/sidecar:1", "volumeMounts": [{"name": "home", "mountPath": "/data"}]}
+    {"name": "sidecar", "image": "operators/sidecar:1", "command": ["sleep", "3600"],
+     "volumeMounts": [{"name": "home", "mountPath": "/data"}]}
 ]
 c.KubeSpawner.group_overrides = {
     "heavy": {"groups": ["heavy"], "spawner_override": {"cpu_guarantee": 0.25, "image": "operators/group:1"}}
