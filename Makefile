@@ -82,15 +82,17 @@ environments:
 
 .PHONY: test-fast
 test-fast: system $(INSTALLED) ## In less than 8 minutes: the newest stack, the unit tests of all, without Go
-	@$(MAKE) --jobs 3 --output-sync=target test-e2e-$(NEWEST) test-unit test-contract-$(NEWEST) test-plugins test-wheel test-legacy
-	@echo "Left out: contract and end to end on $(OLDER); the real kube-apiserver, to which the embedded Kubernetes API is held, on which plugins keep the contract" \
+	@$(MAKE) --jobs 3 --output-sync=target LEAVE='$(LONGEST)' test-e2e-$(NEWEST) test-contract-$(NEWEST) $(UNIT) test-plugins test-wheel test-legacy
+	@echo "Left out: end to end $(LONGEST); contract and end to end on $(OLDER); the real kube-apiserver, to which the embedded Kubernetes API is held, on which plugins keep the contract" \
 		"and the hub has only the rights that it needs; the fault run and the benchmark on it; the image; the whole cluster." \
 		"make test runs them."
 
+# The embedded API and the demo know no hub, and are of the newest stack.
+NOT_OF_A_HUB := test_devcluster test_demo
 .PHONY: test-unit $(UNIT)
 test-unit: $(UNIT) ## The unit tests, on all stacks (test-unit-hub5: on one, as the others below)
 $(UNIT): test-unit-%: $$(call venv,$$*)/.test-installed
-	$(timed) $(call python,$*) -m pytest $(PARALLEL) tests/unit
+	$(timed) $(call python,$*) -m pytest $(PARALLEL) tests/unit $(if $(filter $(OLDER),$*),$(NOT_OF_A_HUB:%=--ignore-glob='*/%*'))
 
 .PHONY: test-contract $(SUITES)
 test-contract: $(SUITES) ## The contract on every installed plugin, and the contract itself
@@ -131,7 +133,7 @@ LANES = $(wordlist 1,2,$(ON_CLUSTER)) $(wordlist 1,4,$(BESIDE)) $(wordlist 3,9,$
 test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's stories on it
 	@if [ -n '$(call named,KUBECONFIG)' ]; then $(MAKE) on-cluster $(ALONE); \
 		elif why=$$($(VENV)/bin/python -m tests.cluster); then \
-			$(MAKE) --jobs 2 --output-sync=target cluster images && $(MAKE) on-cluster && $(MAKE) --jobs $(if $(BESIDE),4,2) --output-sync=target $(LANES); \
+			$(MAKE) --jobs 2 --output-sync=target cluster images && $(MAKE) on-cluster && $(MAKE) --jobs $(if $(BESIDE),4 TOLD=1 SERVER=,2) --output-sync=target $(LANES); \
 		else $(timed) echo "Left out: the tests on a whole cluster, which cannot run here: $$why" $(ALONE); fi
 
 on-cluster:
@@ -193,11 +195,18 @@ bench-sessions: apiserver $(VENV)/.test-installed ## How soon an access that end
 
 .PHONY: test-e2e $(E2E)
 test-e2e: system $(E2E) ## A real hub in a real browser, on all stacks (API=server: on the real API server)
-# What says the same on each stack is told on the newest alone.
-ON_NEWEST := bad_input cluster_answers figures homes limits overview site
+# What says the same on each stack is told on the newest alone, and what a whole cluster tells (TOLD) not again. There the
+# older stacks are on the embedded API, as each start of a real one is half a minute of a processor.
+ON_NEWEST := bad_input cluster_answers figures homes lab limits overview site
+LONGEST := figures homes limits site
+OF_THE_CLUSTER := test_home.py::test_a_day test_story.py::test_files_stay_in_their_workspace
+left_out = $(sort $(LEAVE) $(if $(filter $(OLDER),$1),$(ON_NEWEST)))
+told = $(if $(TOLD),$(if $(filter on-cluster-$1,$(ON_CLUSTER)),$(OF_THE_CLUSTER)))
+api = $(if $(and $(TOLD),$(filter $(OLDER),$1)),embedded,$(API_NAMED))
 $(E2E): test-e2e-%: $$(call venv,$$*)/.test-installed $(SERVER)
 	TEST_KUBECONFIG='$(call named,KUBECONFIG)' $(timed) $(call python,$*) -m pytest \
-		--numprocesses 2 --dist loadfile tests/e2e --api=$(API_NAMED) $(if $(filter $(OLDER),$*),$(ON_NEWEST:%=--ignore=tests/e2e/test_%.py))
+		--numprocesses 2 --dist loadfile tests/e2e --api=$(call api,$*) \
+		$(patsubst %,--ignore=tests/e2e/test_%.py,$(call left_out,$*)) $(patsubst %,--deselect=tests/e2e/%,$(call told,$*))
 
 .PHONY: test-wheel
 test-wheel: $(VENV)/.test-installed ## The wheel, from a fresh environment
