@@ -67,7 +67,7 @@ IMAGES := $(CHARTS:%=image-test-%)
 .PHONY: test
 test: system $(INSTALLED) ## Everything, on all stacks (needs Go, or KUBEBUILDER_ASSETS)
 	@$(MAKE) test-cluster API=server BESIDE='$(lastword $(E2E)) $(UNIT) $(SUITES) test-contract-server test-plugins $(filter-out $(lastword $(E2E)),$(E2E)) \
-		test-apiserver test-wheel test-legacy $(IMAGES) test-bench'
+		test-apiserver test-wheel test-legacy docs $(IMAGES) test-bench'
 	@$(MAKE) test-faults
 	@echo "Everything ran, on $(STACKS)"
 
@@ -78,7 +78,7 @@ prepare: system ## What the tests need that takes long on a new machine
 	@$(MAKE) --jobs 2 --output-sync=line apiserver environments
 
 environments:
-	@$(MAKE) --jobs 1 $(INSTALLED)
+	@$(MAKE) --jobs 1 $(INSTALLED) $(DOCS)/.docs-installed
 
 .PHONY: test-fast
 test-fast: system $(INSTALLED) ## In less than 8 minutes: the newest stack, the unit tests of all, without Go
@@ -230,6 +230,16 @@ image-test: $(IMAGES) ## The image built on stand-ins for its bases, looked at, 
 $(IMAGES): image-test-%: system apiserver $$(call venv,$$*)/.test-installed
 	$(timed) $(call python,$*) -m pytest tests/image
 
+DOCS := .venv-docs
+.PHONY: docs
+docs: $(DOCS)/.docs-installed ## The documentation as a site, in docs/build; a warning is an error
+	$(timed) $(DOCS)/bin/sphinx-build -W --keep-going -q docs docs/build
+	@echo "docs/build/index.html"
+
+$(DOCS)/.docs-installed: setup.cfg docs/constraints.txt tests/stacks/$(NEWEST).txt
+	@.ci/venv "$(PYTHON)" $(@D) docs/constraints.txt docs
+	@touch $@
+
 .PHONY: texts
 texts: $(VENV)/.test-installed ## The catalogues of what people read, brought up to the code; then translate what is new in them
 	@$(VENV)/bin/python -m tests.texts
@@ -258,7 +268,7 @@ system: ## The Debian packages that the tests need
 
 .PHONY: clean
 clean: ## Remove the environments and everything built
-	rm -rf $(INSTALLED:/.test-installed=) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(INSTALLED:/.test-installed=) $(DOCS) docs/build docs/generated build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 $(VENV)/.demo-installed: setup.cfg tests/stacks/$(NEWEST).txt
 	@.ci/venv "$(PYTHON)" $(@D) tests/stacks/$(NEWEST).txt demo

@@ -1,4 +1,4 @@
-"""What an operator allows workspaces, read from one YAML file as the hub starts.
+"""What an operator allows workspaces, read from one YAML file as the hub starts (rule F4).
 
 The file is a map. Most of it are lists of shell patterns, each by the name of a field of ``Policy``; what it does not
 name is as in the strict default::

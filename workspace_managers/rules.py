@@ -1,6 +1,6 @@
 """Every rule that decides something here: its number, what it says, and what happens to people where it is not kept.
 
-The audit line, the errors, the contract's clauses and the tests cite these numbers; the README shows this table.
+The audit line, the errors, the contract's clauses and the tests cite these numbers; ``make docs`` shows where.
 """
 
 from __future__ import annotations

@@ -111,7 +111,7 @@ def _policy(text: str) -> Policy:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One variable of the environment, as the README, ``--help`` and every error describe it.
+    """One variable of the environment, as docs/environment.md, ``--help`` and every error describe it.
 
     Attributes:
         name: The variable.
