@@ -169,7 +169,7 @@ async def test_s8_home_outlives_grant_name_and_user(notes: Any, hub: Hub, demo: 
     assert (await hub.call("DELETE", "/users/dorothea"))[0] == 204
     unused = {each["person"]: each for each in await unused_claims(demo)}
     assert unused["dorothea"]["claim"] == personal_claim("dorothea", "bones")
-    assert unused["dorothea"]["access"].startswith("no grant by the username")
+    assert unused["dorothea"]["outlook"].startswith("no grant by the username")
     assert unused["dorothea"]["last_started"]
     assert "dora" not in unused, "she has her grant still"
     after = await hub.claims()
