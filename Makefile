@@ -240,6 +240,15 @@ $(DOCS)/.docs-installed: setup.cfg docs/constraints.txt tests/stacks/$(NEWEST).t
 	@.ci/venv "$(PYTHON)" $(@D) docs/constraints.txt docs
 	@touch $@
 
+RELEASE := .venv-release
+.PHONY: release
+release: $(RELEASE)/.release-installed ## Build what a release is made of, twice and alike, in dist/VERSION; nothing is published
+	@.ci/release $(RELEASE)/bin/python
+
+$(RELEASE)/.release-installed: setup.cfg tests/stacks/$(NEWEST).txt
+	@.ci/venv "$(PYTHON)" $(@D) tests/stacks/$(NEWEST).txt release
+	@touch $@
+
 .PHONY: texts
 texts: $(VENV)/.test-installed ## The catalogues of what people read, brought up to the code; then translate what is new in them
 	@$(VENV)/bin/python -m tests.texts
@@ -268,7 +277,7 @@ system: ## The Debian packages that the tests need
 
 .PHONY: clean
 clean: ## Remove the environments and everything built
-	rm -rf $(INSTALLED:/.test-installed=) $(DOCS) docs/build docs/generated build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(INSTALLED:/.test-installed=) $(DOCS) $(RELEASE) docs/build docs/generated build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 $(VENV)/.demo-installed: setup.cfg tests/stacks/$(NEWEST).txt
 	@.ci/venv "$(PYTHON)" $(@D) tests/stacks/$(NEWEST).txt demo
