@@ -339,9 +339,21 @@ async def all_workspaces(plugin: Plugin) -> list[Workspace] | None:
 
 async def beyond_policy(plugin: Plugin, user: User, grants: Iterable[Workspace]) -> Mapping[str, str]:
     """Those that ask for more than the policy allows, with the reason, by name (rule F4)."""
+    policy = plugin.context.settings.policy
     grants = list(grants)
-    reasons = await together(*(_reason_beyond(plugin, user, grant) for grant in grants))
-    return {grant.name: reason for grant, reason in zip(grants, reasons, strict=True) if reason}
+    found = {grant.name: reason for grant in grants if (reason := policy.beyond(grant))}
+    if policy.limits_storage:
+        rest = [grant for grant in grants if grant.name not in found]
+        reasons = await together(*(_storage_of(plugin, user, grant) for grant in rest))
+        found |= {grant.name: reason for grant, reason in zip(rest, reasons, strict=True) if reason}
+    return found
+
+
+async def _storage_of(plugin: Plugin, user: User, grant: Workspace) -> str | None:
+    try:
+        return _storage_beyond(plugin, grant, await _volumes_of(plugin, user, grant))
+    except WorkspaceManagerError:
+        return None  # which a start tells
 
 
 def _may_be_missing(plugin: Plugin, user: User) -> bool:
@@ -428,17 +440,6 @@ async def _not_allowed(plugin: Plugin, user: User, grants: Iterable[Workspace]) 
         shown = quote(name, 80)
         plugin.context.limited_log.write(logging.WARNING, shown, "The workspace %s is set aside: %s", shown, reason)
     return found
-
-
-async def _reason_beyond(plugin: Plugin, user: User, grant: Workspace) -> str | None:
-    policy = plugin.context.settings.policy
-    reason = policy.beyond(grant)
-    if reason is None and policy.limits_storage:
-        try:
-            return _storage_beyond(plugin, grant, await _volumes_of(plugin, user, grant))
-        except WorkspaceManagerError:
-            return None  # which a start tells
-    return reason
 
 
 async def named_by(plugin: Plugin, claim: str) -> Collection[str] | None:

@@ -52,7 +52,10 @@ class Sessions:
 def spawner(name: str) -> SimpleNamespace:
     started = datetime(2030, 7, 1, 8, 40)
     return SimpleNamespace(
-        user=SimpleNamespace(name=name), title="Heart", workspace="heart", orm_spawner=SimpleNamespace(started=started)
+        user=SimpleNamespace(name=name),
+        title="Heart",
+        workspace="heart",
+        orm_spawner=SimpleNamespace(started=started, id=len(name)),
     )
 
 
@@ -86,15 +89,15 @@ def role(scope: str, *users: str, group: Sequence[str] = ()) -> SimpleNamespace:
 
 @pytest.fixture(autouse=True)
 def nothing_shared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shares, "of", lambda spawner: [1, 2] if spawner.user.name == "carol" else ())
+    monkeypatch.setattr(shares, "counted", lambda _db: {len("carol"): 2})
 
 
 async def test_servers_whose_access_ends_first_come_first(plugin: Telling) -> None:
-    found = await made(plugin, dora=None, alice=30, bob=0, carol=14).overview(handler())
+    found = await made(plugin, dora=None, adelheid=30, bob=0, carol=14).overview(handler())
     assert [(each.person, each.until, each.soon, each.notes) for each in found.running] == [
         ("bob", "15 June 2026", True, ("A warning.",)),
         ("carol", "29 June 2026", True, ("Shared 2 times.",)),
-        ("alice", "15 July 2026", False, ()),
+        ("adelheid", "15 July 2026", False, ()),
         ("dora", "", False, ()),
     ]
     assert {each.since for each in found.running} == {"1 July 2030, 09:40"}

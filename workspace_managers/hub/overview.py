@@ -124,21 +124,23 @@ class Overviews:
             handler: Of the page's request.
         """
         zone = self._service.settings.timezone
-        running = sorted(map(self._running, self._sessions.spawners), key=lambda each: (each[0], each[1].person))
+        shared = shares.counted(handler.db)
+        rows = [self._running(each, shared.get(each.orm_spawner.id, 0)) for each in self._sessions.spawners]
+        rows.sort(key=lambda each: (each[0], each[1].person))
         async with self._lock:
             if monotonic() - self._asked_at >= KEPT_SECONDS:
                 self._backend = await ask(self._service)
                 self._asked_at = monotonic()
         backend = attrs.evolve(self._backend, asked=self._backend.asked and self._backend.asked.astimezone(zone))
         notes = (*self._service.warnings, *_identity_notes(self._service.manager, handler), *_who_enters(handler.db))
-        return Overview(tuple(row for _day, row in running), backend, notes)
+        return Overview(tuple(row for _day, row in rows), backend, notes)
 
-    def _running(self, spawner: Any) -> tuple[str, Running]:
+    def _running(self, spawner: Any, shared: int) -> tuple[str, Running]:
         outlook = self._sessions.outlook(spawner)
         zone = self._service.settings.timezone
         started = spawner.orm_spawner.started
         notes = [] if outlook is None else [*outlook.warnings]
-        if shared := len(shares.of(spawner)):
+        if shared:
             notes.append(ngettext("Shared {count} time.", "Shared {count} times.", shared))
         last_day = None if outlook is None else outlook.last_day
         row = Running(

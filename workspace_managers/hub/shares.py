@@ -6,7 +6,8 @@ workspace; so shares are looked at whenever their server is reviewed, and when o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy.event
@@ -28,6 +29,11 @@ def of(spawner: Any) -> Sequence[Any]:
         return ()
     shares: Sequence[Any] = spawner.db.query(_Share).filter_by(spawner_id=spawner.orm_spawner.id).all()
     return shares
+
+
+def counted(db: Any) -> Mapping[int, int]:
+    """How many shares each server has, by the number of its spawner in the hub's database; of those that have any."""
+    return {} if _Share is None else Counter(number for (number,) in db.query(_Share.spawner_id))
 
 
 def listen(made: Callable[[int], None]) -> None:
