@@ -387,6 +387,25 @@ async def test_server_that_never_answers_does_not_count(pods: Pods, c: Config, a
     assert spawner.handler.settings["failure_count"] == -1
 
 
+@pytest.mark.usefixtures("quick_looks")
+async def test_pod_that_ends_before_the_hub_waits_for_its_answer_is_not_waited_for(pods: Pods, c: Config) -> None:
+    """The hub has other things to do between a start and the wait for its server's answer."""
+    spawner = make_spawner(c, pods=pods, profile="cardio")
+
+    async def silent(**_: Any) -> None:
+        await asyncio.sleep(60)
+
+    spawner.server.wait_up = silent
+    await spawner.start()
+    status = pods.there[spawner.pod_name]["status"]
+    status["containerStatuses"][0]["state"] = {"terminated": {"exitCode": 1}}
+    status["phase"] = "Failed"
+    async with asyncio.timeout(20):
+        await spawner._attempt.looks
+        with pytest.raises(Refused):
+            await spawner.server.wait_up(http=True)
+
+
 @pytest.mark.parametrize("over", [False, True], ids=["tried again", "over"])
 @pytest.mark.usefixtures("quick_looks")
 async def test_server_that_ended_before_it_answered_is_told_as_that(

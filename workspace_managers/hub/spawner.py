@@ -415,7 +415,9 @@ class WorkspaceSpawner(KubeSpawner):  # type: ignore[misc]  # KubeSpawner has no
 
         async def answered(*args: Any, **options: Any) -> Any:
             try:
-                async with asyncio.timeout(None if attempt.revoked is None else 0) as attempt.limit:
+                # Whatever ended it since the pod was there has found nothing to end.
+                ended = attempt.revoked is not None or not attempt.goes_on
+                async with asyncio.timeout(0 if ended else None) as attempt.limit:
                     answer = await wait_up(*args, **options)
             except Exception as error:
                 silent = StartFailed(f"the server did not answer: {quote(str(error))}", user_message=SILENT)
