@@ -53,7 +53,8 @@ async def test_small_run_of_admission_has_a_row_for_each_size() -> None:
 
 async def test_small_run_of_namespaces_counts_a_watch_of_each_and_of_all() -> None:
     """S9: two lists for each namespace, or two for all, and then watches."""
-    costs, _ = await namespaces.measured(namespaces=3, servers=6, watched=1.0)
-    assert [cost.requests >= least for cost, least in zip(costs.values(), (6, 2), strict=True)] == [True, True]
-    assert costs["one watch of all"].requests < 6
+    costs, _ = await namespaces.measured(namespaces=10, servers=10, watched=1.0)
+    assert [cost.requests >= least for cost, least in zip(costs.values(), (20, 2), strict=True)] == [True, True]
+    each, of_all = costs.values()  # a slow machine opens its watches more than once
+    assert of_all.requests < each.requests
     assert namespaces.table(costs).count("\n") == 3
