@@ -197,7 +197,7 @@ bench-sessions: apiserver $(VENV)/.test-installed ## How soon an access that end
 test-e2e: system $(E2E) ## A real hub in a real browser, on all stacks (API=server: on the real API server)
 # What says the same on each stack is told on the newest alone, and what a whole cluster tells (TOLD) not again. There the
 # older stacks are on the embedded API, as each start of a real one is half a minute of a processor.
-ON_NEWEST := bad_input cluster_answers figures homes lab limits overview site
+ON_NEWEST := bad_input cluster_answers figures homes lab limits overview settings site
 LONGEST := figures homes limits site
 OF_THE_CLUSTER := test_home.py::test_a_day test_story.py::test_files_stay_in_their_workspace
 left_out = $(sort $(LEAVE) $(if $(filter $(OLDER),$1),$(ON_NEWEST)))

@@ -37,12 +37,15 @@ CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-net
 SHOTS = Path("test-results") / f"hub{jupyterhub.version_info[0]}"
 # A server that answers, where nobody looks at it: JupyterLab takes seconds to start.
 SERVER = """
-import http.server, sys
+import http.server, socketserver, sys
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
         self.end_headers()
-http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Answer).serve_forever()
+# Not HTTPServer, which asks the name service for its own name before it listens.
+socketserver.ThreadingTCPServer.allow_reuse_address = True
+socketserver.ThreadingTCPServer.daemon_threads = True
+socketserver.ThreadingTCPServer((sys.argv[1], int(sys.argv[2])), Answer).serve_forever()
 """
 # One that is there and never answers.
 SILENT = """
