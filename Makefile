@@ -124,7 +124,7 @@ images: system $(VENV)/.test-installed ## Build the images that the tests need, 
 
 # Which stories are told on which stack: the first one and the day on all, those of failures and of the chart's release, whose hub is
 # a pod of the image, on the chart's newest. They wait for most of their time, so that what else there is (BESIDE) runs in lanes
-# beside them; two begin, and the others come while the lanes last, as no more than four clusters fit on two cores.
+# beside them; two begin, and the others come while the lanes last, as more than three programs that compute do not fit on two cores.
 # ALONE is what of that runs where those are not told.
 ALONE = $(if $(BESIDE),&& $(MAKE) --jobs 2 --output-sync=target $(BESIDE))
 ON_CLUSTER := on-cluster-failures $(filter-out on-cluster-$(NEWEST_CHART),$(STACKS:%=on-cluster-%)) on-cluster-release
@@ -133,7 +133,7 @@ LANES = $(wordlist 1,2,$(ON_CLUSTER)) $(wordlist 1,4,$(BESIDE)) $(wordlist 3,9,$
 test-cluster: system $(INSTALLED) ## A whole cluster: it leaves nothing, and the hub's stories on it
 	@if [ -n '$(call named,KUBECONFIG)' ]; then $(MAKE) on-cluster $(ALONE); \
 		elif why=$$($(VENV)/bin/python -m tests.cluster); then \
-			$(MAKE) --jobs 2 --output-sync=target cluster images && $(MAKE) on-cluster && $(MAKE) --jobs $(if $(BESIDE),4 TOLD=1 SERVER=,2) --output-sync=target $(LANES); \
+			$(MAKE) --jobs 2 --output-sync=target cluster images && $(MAKE) on-cluster && $(MAKE) --jobs $(if $(BESIDE),3 TOLD=1 SERVER=,2) --output-sync=target $(LANES); \
 		else $(timed) echo "Left out: the tests on a whole cluster, which cannot run here: $$why" $(ALONE); fi
 
 on-cluster:
