@@ -32,7 +32,7 @@ from .errors import (
     quote,
 )
 from .findings import Finding
-from .kube.claims import ensure_claims
+from .kube.claims import ensure_claims, look_at_claims
 from .kube.namespaces import require_allowed
 from .models import User, Volume, Workspace
 from .tasks import in_time, in_words, together
@@ -328,13 +328,32 @@ async def findings_of(plugin: Plugin, user: User | None, name: str) -> Sequence[
 
 
 async def all_workspaces(plugin: Plugin) -> list[Workspace] | None:
-    """Every workspace whose facts are right, open or not; None where the plugin cannot tell.
+    """Every workspace whose facts are right, open or not, as for ``NOBODY``; None where the plugin cannot tell.
 
     Raises:
         BackendUnavailable: The plugin could not answer.
     """
     answer = await _ask(plugin, "all_workspaces", plugin.all_workspaces())
-    return None if answer is None else list(_right(plugin, _checked(plugin, "all_workspaces", answer, Workspace)))
+    if answer is None:
+        return None
+    # Nobody has a home that could be mounted.
+    right = _right(plugin, _checked(plugin, "all_workspaces", answer, Workspace))
+    return [attrs.evolve(each, keeps_home=False) for each in right]
+
+
+async def outlook_of_claims(
+    plugin: Plugin, user: User, grant: Workspace, volumes: Sequence[Volume]
+) -> list[tuple[Volume, str]]:
+    """What a start would do with the claims of these volumes, in words; nothing is written.
+
+    Raises:
+        StorageRefused: One of them would be refused.
+        BackendUnavailable: There was no certain answer.
+    """
+    context, naming = plugin.context, partial(named_by, plugin)
+    return await look_at_claims(
+        context.kube, context.settings, grant, volumes, naming, user=user, today=context.today()
+    )
 
 
 async def beyond_policy(plugin: Plugin, user: User, grants: Iterable[Workspace]) -> Mapping[str, str]:

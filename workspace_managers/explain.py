@@ -6,7 +6,6 @@ The decision is the engine's own, up to the point at which something would be ma
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import attrs
 
@@ -14,7 +13,6 @@ from . import access, engine, pods
 from .capabilities import IDENTITY_CLAIMS
 from .errors import AccessDenied, BackendUnavailable, WorkspaceManagerError, quote
 from .findings import Finding
-from .kube.claims import look_at_claims
 from .manager import WorkspaceManager
 from .models import User, Volume, Workspace
 
@@ -73,7 +71,7 @@ async def _for_anybody(manager: WorkspaceManager, name: str) -> Explanation:
         allowed = reasons.get(name, "all that it asks for is allowed")
         found.append(Finding("F4", "the policy", allowed, name not in reasons, "what it allows"))
         try:
-            volumes = await engine.volumes_of(manager, engine.NOBODY, attrs.evolve(workspace, keeps_home=False))
+            volumes = await engine.volumes_of(manager, engine.NOBODY, workspace)
             found += await _storage(manager, engine.NOBODY, workspace, volumes)
         except AccessDenied as error:
             found.append(_decided(error, False))
@@ -103,11 +101,7 @@ def _granted(grant: Workspace) -> Finding:
 async def _storage(
     manager: WorkspaceManager, user: User, grant: Workspace, volumes: Sequence[Volume]
 ) -> Sequence[Finding]:
-    context = manager.context
-    naming = partial(engine.named_by, manager)
-    looked = await look_at_claims(
-        context.kube, context.settings, grant, volumes, naming, user=user, today=context.today()
-    )
+    looked = await engine.outlook_of_claims(manager, user, grant, volumes)
     return [Finding("S2", f"claim {quote(volume.claim)} at {volume.mount_path}", said, True) for volume, said in looked]
 
 

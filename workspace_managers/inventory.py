@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -21,7 +20,6 @@ from .kube.claims import (
     Acceptance,
     acceptance,
     claims_in,
-    look_at_claims,
 )
 from .kube.client import ApiError, Kube
 from .kube.namespaces import ALLOWED, LABEL
@@ -120,8 +118,7 @@ async def _mounts(manager: WorkspaceManager) -> Mapping[tuple[str, str], list[tu
     found: dict[tuple[str, str], list[tuple[Workspace, Volume]]] = {}
     for workspace in every:
         try:
-            asked = attrs.evolve(workspace, keeps_home=False)  # nobody has a home
-            volumes: Sequence[Volume] = await engine.volumes_of(manager, NOBODY, asked)
+            volumes = await engine.volumes_of(manager, NOBODY, workspace)
         except AccessDenied:
             continue
         for volume in volumes:
@@ -141,12 +138,8 @@ async def _outlook(
         return "not known, as the workspace manager does not tell its workspaces"
     said = []
     for workspace, volume in mounts.get((holding.namespace, holding.claim), ()):
-        context = manager.context
-        naming = partial(engine.named_by, manager)
         try:
-            ((_, what),) = await look_at_claims(
-                context.kube, context.settings, workspace, [volume], naming, user=NOBODY, today=context.today()
-            )
+            ((_, what),) = await engine.outlook_of_claims(manager, NOBODY, workspace, [volume])
         except StorageRefused as error:
             what = f"refused, as {error}"
         said.append(f"{quote(workspace.name)}: {what}")

@@ -1226,6 +1226,11 @@ async def test_every_workspace_is_held_to_the_policy(world: World, tmp_path: Pat
         "stroke": "it asks for a volume at '/srv', which the policy does not allow; "
         f"add it to mount_paths (line 2) in '{policy}'",
     }
+    # Nobody has a home, so that kept ones are in nobody's way here.
+    world.configure(WORKSPACE_POLICY=str(policy), WORKSPACE_HOME="claim")
+    every = await engine.all_workspaces(world.manager)
+    assert set(await engine.beyond_policy(world.manager, engine.NOBODY, every or ())) == {"cardio", "stroke"}
+    world.configure(WORKSPACE_POLICY=str(policy))
     world.binding("one")
     found = await explain(world.manager, ALICE, "cardio")
     assert (found.opens, found.findings[-1].rule) == (False, "F4")
