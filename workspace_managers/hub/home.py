@@ -44,7 +44,7 @@ class Entry:
     @property
     def started(self) -> str:
         """When the server was started, in words."""
-        return f"{in_words(self.since)}, {self.since:%H:%M}" if self.since else ""
+        return moment_in_words(self.since) if self.since else ""
 
     @property
     def told(self) -> tuple[str, ...]:
@@ -98,6 +98,17 @@ class Home:
         return bool(self.at_once) and sum(entry.state != STOPPING for entry in self.servers) >= self.at_once
 
 
+def started_at(spawner: Any, zone: tzinfo) -> datetime | None:
+    """When a spawner's server was started; None where none was."""
+    started: datetime | None = spawner.orm_spawner.started
+    return started and started.replace(tzinfo=UTC).astimezone(zone)  # the hub's database has UTC
+
+
+def moment_in_words(moment: datetime) -> str:
+    """A day and a time of it, where the moment is told."""
+    return f"{in_words(moment)}, {moment:%H:%M}"
+
+
 def home_of(user: Any, service: Service, form: Form | None, notice: object) -> Home:
     """The home page of a person.
 
@@ -129,7 +140,6 @@ def home_of(user: Any, service: Service, form: Form | None, notice: object) -> H
 
 
 def _server(spawner: Any, card: Card | None, timezone: tzinfo) -> Entry:
-    started = spawner.orm_spawner.started
     keeps_home = spawner.keeps_home
     return Entry(
         title=card.title if card else spawner.title,
@@ -137,7 +147,7 @@ def _server(spawner: Any, card: Card | None, timezone: tzinfo) -> Entry:
         card=card and replace(card, keeps_home=keeps_home),
         server=spawner.name,
         state=_PENDING.get(spawner.pending, RUNNING),
-        since=started and started.replace(tzinfo=UTC).astimezone(timezone),  # the hub's database has UTC
+        since=started_at(spawner, timezone),
         keeps_home=keeps_home,
         outlook=spawner.outlook,
         news=spawner.news,

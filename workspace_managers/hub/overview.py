@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime
 from time import monotonic
 from typing import Any
 
@@ -30,6 +30,7 @@ from ..tasks import in_time
 from ..tasks import in_words as failure_in_words
 from ..texts import ngettext
 from . import shares
+from .home import moment_in_words, started_at
 from .service import Service
 from .sessions import Sessions
 
@@ -137,8 +138,7 @@ class Overviews:
 
     def _running(self, spawner: Any, shared: int) -> tuple[str, Running]:
         outlook = self._sessions.outlook(spawner)
-        zone = self._service.settings.timezone
-        started = spawner.orm_spawner.started
+        started = started_at(spawner, self._service.settings.timezone)
         notes = [] if outlook is None else [*outlook.warnings]
         if shared:
             notes.append(ngettext("Shared {count} time.", "Shared {count} times.", shared))
@@ -147,7 +147,7 @@ class Overviews:
             person=spawner.user.name,
             title=spawner.title,
             workspace=spawner.workspace,
-            since=_moment(started.replace(tzinfo=UTC), zone) if started else "",
+            since=moment_in_words(started) if started else "",
             until=in_words(last_day) if last_day else "",
             soon=last_day is not None and (last_day - self._service.manager.context.today()).days <= CLOSING_SOON_DAYS,
             notes=tuple(notes),
@@ -188,11 +188,6 @@ def _closing(manager: WorkspaceManager, every: Iterable[Workspace]) -> Iterable[
     for card in forms.build_form(open_now, today).cards:
         if card.closing_soon:
             yield card.title, card.slug, card.when
-
-
-def _moment(moment: datetime, zone: tzinfo) -> str:
-    there = moment.astimezone(zone)
-    return f"{in_words(there)}, {there:%H:%M}"
 
 
 def _identity_notes(manager: WorkspaceManager, handler: Any) -> Iterable[str]:
